@@ -1,0 +1,3 @@
+//! norfuse mounts an SPI NOR flash chip as a directory.
+
+pub mod spi;

@@ -1,0 +1,3 @@
+//! The `norfuse` command.
+
+fn main() {}

@@ -1,0 +1,119 @@
+//! How bytes reach a chip: the [`Bus`] trait and its programmers.
+//!
+//! A bus moves bytes between chip-select edges and knows nothing of what they mean; opcodes,
+//! addresses and waiting for the chip belong to the layer above.
+
+pub mod sim;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a transaction does after its command bytes, with the chip still selected.
+#[derive(Debug)]
+pub enum Data<'a> {
+    /// Nothing: the command is the whole transaction.
+    None,
+    /// Shift these bytes out.
+    Write(&'a [u8]),
+    /// Shift bytes in until the buffer is full.
+    Read(&'a mut [u8]),
+}
+
+/// One period of asserted chip select: command bytes, then data one way or the other.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    /// Opcode, address and dummy bytes, in the order they are shifted out. Never empty.
+    pub command: &'a [u8],
+    /// The data phase.
+    pub data: Data<'a>,
+}
+
+impl<'a> Transaction<'a> {
+    /// A transaction that is all command.
+    pub fn command(command: &'a [u8]) -> Self {
+        Self { command, data: Data::None }
+    }
+
+    /// A transaction that shifts `data` out behind the command.
+    pub fn write(command: &'a [u8], data: &'a [u8]) -> Self {
+        Self { command, data: Data::Write(data) }
+    }
+
+    /// A transaction that fills `data` behind the command.
+    pub fn read(command: &'a [u8], data: &'a mut [u8]) -> Self {
+        Self { command, data: Data::Read(data) }
+    }
+}
+
+/// A programmer with one chip on it.
+///
+/// Time is the bus's own, because a simulated chip may live in simulated time: whoever waits for
+/// the chip measures with [`now`](Bus::now) and waits with [`sleep`](Bus::sleep).
+pub trait Bus: Send {
+    /// Runs the transactions in order as one message; chip select is released after each.
+    ///
+    /// # Errors
+    /// [`Error::MessageTooLong`] when nothing was sent because a data phase exceeds
+    /// [`max_data_len`](Bus::max_data_len), which by then tells the new, lower limit. Any other error leaves it
+    /// open how much of the message reached the chip.
+    fn transfer(&mut self, transactions: &mut [Transaction<'_>]) -> Result<(), Error>;
+
+    /// Sets the clock of the transfers that follow, in Hz. The hardware may run below it.
+    ///
+    /// # Errors
+    /// When the programmer refuses the clock.
+    fn set_clock(&mut self, hz: u32) -> Result<(), Error>;
+
+    /// The clock that was last asked for, in Hz.
+    fn clock(&self) -> u32;
+
+    /// The longest data phase, in bytes, that one message may have.
+    fn max_data_len(&self) -> usize;
+
+    /// Time since some fixed moment in the past.
+    fn now(&self) -> Duration;
+
+    /// Lets `duration` pass.
+    fn sleep(&mut self, duration: Duration);
+}
+
+/// Why bytes did not reach a chip, or a programmer could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device or the simulated chip's file could not be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file of a simulated chip has another size than the chip.
+    #[error("{path} has {actual} bytes but the simulated chip has {expected}; give a file of that size or none")]
+    SimulatedSize {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        actual: u64,
+        /// The chip's size in bytes.
+        expected: u64,
+    },
+    /// A message was refused for its length and not sent.
+    #[error("the driver takes at most {limit} data bytes in one message")]
+    MessageTooLong {
+        /// The limit that holds from now on, in bytes.
+        limit: usize,
+    },
+    /// The programmer failed.
+    #[error("{operation} failed on {device}")]
+    Transfer {
+        /// The device or file.
+        device: PathBuf,
+        /// What was being done.
+        operation: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
