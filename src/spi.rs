@@ -4,6 +4,7 @@
 //! addresses and waiting for the chip belong to the layer above.
 
 pub mod sim;
+pub mod spidev;
 
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +28,22 @@ pub struct Transaction<'a> {
     pub command: &'a [u8],
     /// The data phase.
     pub data: Data<'a>,
+}
+
+impl Data<'_> {
+    /// The length of the data phase in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::None => 0,
+            Data::Write(bytes) => bytes.len(),
+            Data::Read(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is no data phase.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl<'a> Transaction<'a> {
@@ -90,8 +107,16 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// What was named as a device answers none of spidev's ioctls.
+    #[error("{path} is not a spidev device; name one like /dev/spidev0.0, or sim: for the simulated chip")]
+    NotSpidev {
+        /// What was named.
+        path: PathBuf,
+    },
     /// The file of a simulated chip has another size than the chip.
-    #[error("{path} has {actual} bytes but the simulated chip has {expected}; give a file of that size or none")]
+    #[error(
+        "{path} has {actual} bytes but the simulated chip has {expected}; give a file of that size or none"
+    )]
     SimulatedSize {
         /// The file.
         path: PathBuf,
