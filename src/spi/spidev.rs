@@ -85,13 +85,13 @@ impl Bus for Spidev {
         let mut longest = 0;
         let mut transfers = Vec::with_capacity(2 * transactions.len());
         for transaction in transactions.iter_mut() {
+            longest = longest.max(transaction.data.len());
             transfers.push(SpidevTransfer::write(transaction.command));
             match &mut transaction.data {
                 Data::None => {}
                 Data::Write(bytes) => transfers.push(SpidevTransfer::write(bytes)),
                 Data::Read(bytes) => transfers.push(SpidevTransfer::read(bytes)),
             }
-            longest = longest.max(transaction.data.len());
             if let Some(last) = transfers.last_mut() {
                 last.cs_change = 1;
             }

@@ -1,0 +1,38 @@
+//! Opcodes of serial NOR flash, named as JESD216 and the makers' datasheets name them.
+//!
+//! Confirmed for the FM25Q128A in at least one public source, unless a line says otherwise.
+
+/// Write status register 1.
+pub const WRITE_STATUS_1: u8 = 0x01;
+/// Page program.
+pub const PAGE_PROGRAM: u8 = 0x02;
+/// Read, no dummy byte, up to 50 MHz.
+pub const READ: u8 = 0x03;
+/// Read status register 1.
+pub const READ_STATUS_1: u8 = 0x05;
+/// Write enable.
+pub const WRITE_ENABLE: u8 = 0x06;
+/// Fast read, one dummy byte by default.
+pub const FAST_READ: u8 = 0x0B;
+/// Read status register 3; absent on some parts, which then answer FF.
+pub const READ_STATUS_3: u8 = 0x15;
+/// Erase a sector of 4 KiB.
+pub const SECTOR_ERASE_4K: u8 = 0x20;
+/// Read status register 2.
+pub const READ_STATUS_2: u8 = 0x35;
+/// Read the unique id; in the family, unconfirmed for the FM25Q128A.
+pub const READ_UNIQUE_ID: u8 = 0x4B;
+/// Erase a block of 32 KiB.
+pub const BLOCK_ERASE_32K: u8 = 0x52;
+/// Read SFDP (JESD216), one dummy byte.
+pub const READ_SFDP: u8 = 0x5A;
+/// Allow the reset that follows; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const ENABLE_RESET: u8 = 0x66;
+/// Reset; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const RESET: u8 = 0x99;
+/// Read the JEDEC id.
+pub const READ_JEDEC_ID: u8 = 0x9F;
+/// Leave deep power-down; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const RELEASE_POWER_DOWN: u8 = 0xAB;
+/// Erase a block of 64 KiB.
+pub const BLOCK_ERASE_64K: u8 = 0xD8;
