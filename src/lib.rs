@@ -1,3 +1,4 @@
 //! norfuse mounts an SPI NOR flash chip as a directory.
 
+pub mod chip;
 pub mod spi;

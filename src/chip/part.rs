@@ -112,8 +112,7 @@ struct Entry {
 }
 
 /// Parts known by their id alone, with [`PAGE_LEN`], [`ERASE_TYPES`] and [`PAGE_PROGRAM`].
-const TABLE: &[Entry] =
-    &[Entry { id: JedecId([0xA1, 0x40, 0x18]), name: "FM25Q128A", size: 16 << 20 }];
+const TABLE: &[Entry] = &[Entry { id: JedecId([0xA1, 0x40, 0x18]), name: "FM25Q128A", size: 16 << 20 }];
 
 impl Part {
     /// The part that the table has under `id`.

@@ -112,17 +112,20 @@ fn basic_table(space: &[u8]) -> Result<Vec<u32>, Error> {
     let count = parameter_header_count(space)?;
     let mut found = None;
     for header in space[HEADER_LEN..].chunks_exact(HEADER_LEN).take(count) {
-        // JESD216 without a letter leaves the id's high byte at FF or 00.
-        let is_basic = table_id(header) == BASIC_TABLE_ID || (table_id(header) & 0xFF == 0 && header[7] == 0);
-        if is_basic && table_len(header) >= 4 * BASIC_DWORDS {
+        if table_id(header) == BASIC_TABLE_ID && table_len(header) >= 4 * BASIC_DWORDS {
             found = Some((pointer(header), table_len(header)));
         }
     }
     let (pointer, len) = found.ok_or(Error::NoBasicTable)?;
-    let bytes = space
-        .get(pointer..pointer + len)
-        .ok_or(Error::OutOfBounds { pointer, len, available: space.len() })?;
-    Ok(bytes.chunks_exact(4).map(|dword| u32::from_le_bytes([dword[0], dword[1], dword[2], dword[3]])).collect())
+    let bytes = space.get(pointer..pointer + len).ok_or(Error::OutOfBounds {
+        pointer,
+        len,
+        available: space.len(),
+    })?;
+    Ok(bytes
+        .chunks_exact(4)
+        .map(|dword| u32::from_le_bytes([dword[0], dword[1], dword[2], dword[3]]))
+        .collect())
 }
 
 /// Dword 2: bits less one, or, with bit 31 set, the power of two.
@@ -290,7 +293,11 @@ mod tests {
             assert!(part.size.is_power_of_two() && part.size <= LARGEST_SIZE);
             assert!(part.page_len.is_power_of_two() && part.page_len <= PAGE_LEN);
             assert!(part.erase_types.iter().all(|erase| part.size % erase.len == 0 && erase.len >= 4096));
-            assert!(part.erase_types.windows(2).all(|pair| pair[1].len % pair[0].len == 0 && pair[1].len > pair[0].len));
+            assert!(
+                part.erase_types
+                    .windows(2)
+                    .all(|pair| pair[1].len % pair[0].len == 0 && pair[1].len > pair[0].len)
+            );
         }
     }
 }

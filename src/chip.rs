@@ -1,0 +1,298 @@
+//! A chip: its identity, and reading, erasing and programming it by JEDEC commands.
+//!
+//! Everything blocks until the chip is done. Nothing is cached, verified or repeated in here, and nothing known of
+//! files or of which programmer is used.
+
+mod counters;
+mod error;
+mod identify;
+pub mod opcode;
+pub mod part;
+pub mod sfdp;
+pub mod status;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use counters::{Counters, Totals};
+pub use error::Error;
+use identify::SLOW_CLOCK;
+use part::{EraseType, JedecId, Part, ProgramTime};
+use status::{StatusRegisters, WIP};
+use wire::Wire;
+
+use crate::spi::{self, Bus, Transaction};
+
+/// How data is read, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Fast read (0Bh), seen to return the same as 03h.
+    Fast,
+    /// 03h, because the chip has shown no data yet on which the two could differ.
+    NotComparable,
+    /// 03h, because 0Bh with one dummy byte returned something else: the chip is set to another dummy count.
+    FastDiffers,
+}
+
+/// How many bytes are compared between 03h and 0Bh, and at how many places spread over the chip.
+const COMPARED_LEN: u32 = 64;
+const COMPARED_PLACES: u32 = 16;
+
+/// The datasheet limit of 03h on the FM25Q128A, in Hz.
+const READ_CLOCK_LIMIT: u32 = 50_000_000;
+
+/// A poll of the status register takes tens of microseconds; waits as short as a page program are polled without sleeping.
+const SHORTEST_SLEEPING_WAIT: Duration = Duration::from_millis(5);
+
+/// An identified chip, ready for use.
+pub struct Chip {
+    wire: Wire,
+    id: JedecId,
+    part: Part,
+    sfdp: Option<Vec<u8>>,
+    unique_id: Option<Vec<u8>>,
+    status: StatusRegisters,
+    read_mode: ReadMode,
+}
+
+impl Chip {
+    /// Identifies the chip on `bus` at a slow clock and without writing to it, then sets the clock to `clock_hz`.
+    ///
+    /// # Errors
+    /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`] or [`Error::Contradiction`] by what it
+    /// answers, [`Error::Spi`] when the programmer fails.
+    pub fn identify(bus: Box<dyn Bus>, clock_hz: u32) -> Result<Self, Error> {
+        let mut wire = Wire::new(bus);
+        wire.set_clock(clock_hz.min(SLOW_CLOCK))?;
+        let identity = identify::identify(&mut wire)?;
+        wire.counters().list_erases(&identity.part.erase_types);
+        let mut chip = Self {
+            wire,
+            id: identity.id,
+            part: identity.part,
+            sfdp: identity.sfdp,
+            unique_id: identity.unique_id,
+            status: identity.status,
+            read_mode: ReadMode::NotComparable,
+        };
+        chip.compare_read_commands()?;
+        chip.set_clock(clock_hz)?;
+        Ok(chip)
+    }
+
+    /// The id it answered with at start.
+    pub fn id(&self) -> JedecId {
+        self.id
+    }
+
+    /// What it is.
+    pub fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// Its SFDP space as read, where it has one.
+    pub fn sfdp(&self) -> Option<&[u8]> {
+        self.sfdp.as_deref()
+    }
+
+    /// Its unique id, 8 or 16 bytes, where it has one.
+    pub fn unique_id(&self) -> Option<&[u8]> {
+        self.unique_id.as_deref()
+    }
+
+    /// Its status registers at start.
+    pub fn status(&self) -> StatusRegisters {
+        self.status
+    }
+
+    /// How its data is read.
+    pub fn read_mode(&self) -> ReadMode {
+        self.read_mode
+    }
+
+    /// The clock asked for, in Hz.
+    pub fn clock(&self) -> u32 {
+        self.wire.clock()
+    }
+
+    /// What one message can read at the most, in bytes.
+    pub fn max_read_len(&self) -> usize {
+        self.wire.max_data_len()
+    }
+
+    /// What has passed over the wire.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(self.wire.counters())
+    }
+
+    /// Sets the clock in Hz, held at 50 MHz while data is read by 03h.
+    ///
+    /// # Errors
+    /// [`Error::Spi`] when the programmer refuses it.
+    pub fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
+        let limited = if self.read_mode == ReadMode::Fast { hz } else { hz.min(READ_CLOCK_LIMIT) };
+        if limited < hz {
+            log::warn!("clock held at {READ_CLOCK_LIMIT} Hz, the limit of read command 03h");
+        }
+        Ok(self.wire.set_clock(limited)?)
+    }
+
+    /// Reads `data.len()` bytes from `address` on. The range must lie within the chip.
+    ///
+    /// # Errors
+    /// [`Error::Spi`]; what `data` holds then is undefined.
+    pub fn read(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
+        if self.read_mode == ReadMode::Fast {
+            return self.read_fast(address, data);
+        }
+        self.read_plain(address, data)?;
+        if self.read_mode == ReadMode::NotComparable {
+            if let Some(offset) = varied_window(data) {
+                let clock_hz = self.wire.clock();
+                self.wire.set_clock(clock_hz.min(SLOW_CLOCK))?;
+                self.compare_read_commands_at(address.saturating_add(offset))?;
+                self.wire.set_clock(clock_hz)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Programs `data` from `address` on, within one page, and waits until the chip is done. Bits only go from 1 to 0.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
+    pub fn program(&mut self, address: u32, data: &[u8]) -> Result<(), Error> {
+        let mut address = address;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(self.wire.max_data_len()));
+            let command = command_with_address(opcode::PAGE_PROGRAM, address);
+            let sent = self.wire.run(&mut [
+                Transaction::command(&[opcode::WRITE_ENABLE]),
+                Transaction::write(&command, piece),
+            ]);
+            match sent {
+                Ok(()) => {}
+                Err(spi::Error::MessageTooLong { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.wire.counters().count_page();
+            let ProgramTime { typical, maximum } = self.part.page_program;
+            self.wait("a page program", address, typical, maximum)?;
+            address = address.saturating_add(u32::try_from(piece.len()).unwrap_or(0));
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Erases the unit of `erase` at `address`, which must be a multiple of its length, and waits until the chip is done.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
+    pub fn erase(&mut self, address: u32, erase: &EraseType) -> Result<(), Error> {
+        debug_assert!(
+            address % erase.len == 0,
+            "an erase of {} bytes at {address:#x} is not aligned",
+            erase.len
+        );
+        let command = command_with_address(erase.opcode, address);
+        self.wire
+            .run(&mut [Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(&command)])?;
+        self.wire.counters().count_erase(erase.len);
+        self.wait("an erase", address, erase.typical, erase.maximum)
+    }
+
+    /// Asks for the JEDEC id again.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it is not the one from the start.
+    pub fn check_present(&mut self) -> Result<(), Error> {
+        let found = self.wire.jedec_id()?;
+        if found == self.id { Ok(()) } else { Err(Error::Gone { expected: self.id, found }) }
+    }
+
+    /// Polls WIP: at once and without pause for a short wait, from half of the typical time on for a long one.
+    fn wait(
+        &mut self,
+        operation: &'static str,
+        address: u32,
+        typical: Duration,
+        maximum: Duration,
+    ) -> Result<(), Error> {
+        let started = self.wire.now();
+        let sleeps = typical >= SHORTEST_SLEEPING_WAIT;
+        if sleeps {
+            self.wire.sleep(typical / 2);
+        }
+        loop {
+            let waited = self.wire.now().saturating_sub(started);
+            if self.wire.register(opcode::READ_STATUS_1)? & WIP == 0 {
+                return Ok(());
+            }
+            if waited > 2 * maximum {
+                return Err(Error::TimedOut { operation, address, waited });
+            }
+            if sleeps {
+                self.wire.sleep(typical / 64);
+            }
+        }
+    }
+
+    fn read_plain(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
+        Ok(self.wire.read_pieces(address, data, |address| command_with_address(opcode::READ, address))?)
+    }
+
+    fn read_fast(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
+        Ok(self.wire.read_pieces(address, data, |address| {
+            let [opcode, high, middle, low] = command_with_address(opcode::FAST_READ, address);
+            [opcode, high, middle, low, 0]
+        })?)
+    }
+
+    /// Looks for data on which 03h and 0Bh could differ, and compares the two there.
+    fn compare_read_commands(&mut self) -> Result<(), Error> {
+        let stride = self.part.size / COMPARED_PLACES;
+        for place in 0..COMPARED_PLACES {
+            let mut data = [0; COMPARED_LEN as usize];
+            self.read_plain(place * stride, &mut data)?;
+            if varied_window(&data).is_some() {
+                return self.compare_read_commands_at(place * stride);
+            }
+        }
+        Ok(())
+    }
+
+    /// The dummy count of 0Bh can be changed by non-volatile bits on a newer part under the same id, so the command is
+    /// used only after it has returned what 03h returns. A differing answer is asked for again: it may be noise.
+    fn compare_read_commands_at(&mut self, address: u32) -> Result<(), Error> {
+        let address = address.min(self.part.size.saturating_sub(COMPARED_LEN));
+        let mut plain = [0; COMPARED_LEN as usize];
+        let mut fast = [0; COMPARED_LEN as usize];
+        for _ in 0..2 {
+            self.read_plain(address, &mut plain)?;
+            self.read_fast(address, &mut fast)?;
+            if plain == fast {
+                self.read_mode = ReadMode::Fast;
+                return Ok(());
+            }
+        }
+        self.read_mode = ReadMode::FastDiffers;
+        log::warn!(
+            "fast read (0Bh) with one dummy byte returns other data at {address:#08x} than 03h: the chip is set to \
+             another dummy count; reading by 03h"
+        );
+        Ok(())
+    }
+}
+
+fn command_with_address(opcode: u8, address: u32) -> [u8; 4] {
+    let [_, high, middle, low] = address.to_be_bytes();
+    [opcode, high, middle, low]
+}
+
+/// Where in `data` neighbouring bytes differ, so that a shifted answer would show.
+fn varied_window(data: &[u8]) -> Option<u32> {
+    let offset = data.windows(2).position(|pair| pair[0] != pair[1])?;
+    u32::try_from(offset).ok()
+}

@@ -1,0 +1,123 @@
+//! Status registers, and which part of a chip they say is protected.
+//!
+//! Two register maps are published for the one id A1 40 18 and nothing on the chip tells them apart, so
+//! protection is decoded under both and only ever used to explain, never to decide.
+
+use std::ops::Range;
+
+/// Status register 1: an erase, program or register write is under way (WIP, also called BUSY).
+pub const WIP: u8 = 1 << 0;
+/// Status register 1: the write enable latch.
+pub const WEL: u8 = 1 << 1;
+
+const BP: u8 = 0b111 << 2;
+const TB: u8 = 1 << 5;
+const SR1_BIT_6: u8 = 1 << 6;
+const MAP_A_SR2_CMP: u8 = 1 << 6;
+const MAP_A_SR2_WPS: u8 = 1 << 2;
+const MAP_B_SR3_WPS: u8 = 1 << 2;
+
+/// The three status registers as read. One that a chip does not have reads FF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRegisters(pub [u8; 3]);
+
+/// One of the two published meanings of the registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegisterMap {
+    /// SR1 bit 6 SEC, SR2 bit 6 CMP and bit 2 WPS, no SR3: boards with the FM25Q128A.
+    A,
+    /// SR1 bit 6 CMP, SR3 bit 2 WPS: the newer FM25Q128 datasheet.
+    B,
+}
+
+/// What the registers say cannot be erased or programmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing.
+    None,
+    /// These addresses.
+    Range(Range<u32>),
+    /// Each block has a lock of its own, all closed at power-up (WPS).
+    IndividualLocks,
+}
+
+impl StatusRegisters {
+    /// What is protected on a chip of `size` bytes, read under `map`.
+    pub fn protection(self, map: RegisterMap, size: u32) -> Protection {
+        let [sr1, sr2, sr3] = self.0;
+        let (sector_grain, complement, individual) = match map {
+            RegisterMap::A => (sr1 & SR1_BIT_6 != 0, sr2 & MAP_A_SR2_CMP != 0, sr2 & MAP_A_SR2_WPS != 0),
+            RegisterMap::B => (false, sr1 & SR1_BIT_6 != 0, sr3 != 0xFF && sr3 & MAP_B_SR3_WPS != 0),
+        };
+        if individual {
+            return Protection::IndividualLocks;
+        }
+        let bottom = sr1 & TB != 0;
+        let len = protected_len(sr1, sector_grain, size);
+        let range = match (bottom, complement) {
+            (true, false) => 0..len,
+            (false, false) => size - len..size,
+            (true, true) => len..size,
+            (false, true) => 0..size - len,
+        };
+        if range.is_empty() { Protection::None } else { Protection::Range(range) }
+    }
+}
+
+/// W25Q128 class, unconfirmed for the FM25Q128A: BP 1 to 6 protect 1/64 to 1/2 of the chip, 7 all of it; with SEC
+/// 4 KiB to 32 KiB.
+fn protected_len(sr1: u8, sector_grain: bool, size: u32) -> u32 {
+    let bp = u32::from((sr1 & BP) >> 2);
+    match (bp, sector_grain) {
+        (0, _) => 0,
+        (7, _) => size,
+        (bp, true) => (4096 << (bp - 1)).min(32 << 10),
+        (bp, false) => (size / 64) << (bp - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u32 = 16 << 20;
+
+    fn protection(registers: [u8; 3], map: RegisterMap) -> Protection {
+        StatusRegisters(registers).protection(map, SIZE)
+    }
+
+    #[test]
+    fn cleared_registers_protect_nothing_under_either_map() {
+        assert_eq!(protection([0, 0, 0xFF], RegisterMap::A), Protection::None);
+        assert_eq!(protection([0, 0, 0xFF], RegisterMap::B), Protection::None);
+    }
+
+    #[test]
+    fn bp_counts_from_the_top_and_with_tb_from_the_bottom() {
+        assert_eq!(
+            protection([0b00_0100, 0, 0], RegisterMap::A),
+            Protection::Range(SIZE - (256 << 10)..SIZE)
+        );
+        assert_eq!(protection([0b10_0100, 0, 0], RegisterMap::A), Protection::Range(0..256 << 10));
+        assert_eq!(protection([0b01_1100, 0, 0], RegisterMap::A), Protection::Range(0..SIZE));
+    }
+
+    #[test]
+    fn bit_six_is_a_sector_grain_under_one_map_and_a_complement_under_the_other() {
+        let registers = [0b0110_0100, 0, 0xFF];
+        assert_eq!(protection(registers, RegisterMap::A), Protection::Range(0..4096));
+        assert_eq!(protection(registers, RegisterMap::B), Protection::Range(256 << 10..SIZE));
+    }
+
+    #[test]
+    fn a_complement_of_nothing_protects_everything() {
+        assert_eq!(protection([0, MAP_A_SR2_CMP, 0xFF], RegisterMap::A), Protection::Range(0..SIZE));
+    }
+
+    #[test]
+    fn individual_locks_stand_in_another_register_under_each_map() {
+        assert_eq!(protection([0, MAP_A_SR2_WPS, 0xFF], RegisterMap::A), Protection::IndividualLocks);
+        assert_eq!(protection([0, 0, MAP_B_SR3_WPS], RegisterMap::B), Protection::IndividualLocks);
+        assert_eq!(protection([0, 0, 0xFF], RegisterMap::B), Protection::None);
+    }
+}
