@@ -35,6 +35,25 @@ pub enum ReadMode {
     FastDiffers,
 }
 
+impl ReadMode {
+    /// The opcode that reads data.
+    pub fn opcode(self) -> u8 {
+        match self {
+            Self::Fast => opcode::FAST_READ,
+            Self::NotComparable | Self::FastDiffers => opcode::READ,
+        }
+    }
+
+    /// Why it is this one, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Fast => "fast read returned the same as 03h",
+            Self::NotComparable => "no data seen yet on which fast read and 03h could differ",
+            Self::FastDiffers => "fast read with one dummy byte returned other data than 03h",
+        }
+    }
+}
+
 /// How many bytes are compared between 03h and 0Bh, and at how many places spread over the chip.
 const COMPARED_LEN: u32 = 64;
 const COMPARED_PLACES: u32 = 16;

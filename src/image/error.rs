@@ -1,0 +1,64 @@
+//! What can go wrong between the bytes that a user sees and the chip.
+
+use std::sync::Arc;
+
+use crate::chip;
+
+/// Why bytes could not be read, or did not get onto the chip. Cheap to clone: several callers may wait for one operation.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The chip could not be read.
+    #[error("cannot read {len} bytes at {address:#08x}")]
+    Read {
+        /// Where, in bytes.
+        address: u32,
+        /// How much, in bytes.
+        len: usize,
+        /// The chip's reason.
+        source: Arc<chip::Error>,
+    },
+    /// An erase or program failed.
+    #[error("cannot {operation} at {address:#08x}; what was written stays pending")]
+    Write {
+        /// "erase" or "program".
+        operation: &'static str,
+        /// Where, in bytes.
+        address: u32,
+        /// The chip's reason.
+        source: Arc<chip::Error>,
+    },
+    /// What was written does not read back.
+    #[error(
+        "{address:#08x} reads back {found:02x} instead of {wanted:02x} after {attempts} attempts; what was written stays \
+         pending. The chip may be protected or worn, or the wire too noisy for this speed"
+    )]
+    Verify {
+        /// The first address that differs.
+        address: u32,
+        /// What should be there.
+        wanted: u8,
+        /// What is there.
+        found: u8,
+        /// How often it was written.
+        attempts: u32,
+    },
+    /// Bytes that an erase would take along do not read the same twice.
+    #[error(
+        "the sector at {address:#08x} reads differently each time, so nothing was erased: it could not be put back. \
+         Reseat the clip or try a lower speed; what was written stays pending"
+    )]
+    Unstable {
+        /// The sector's address in bytes.
+        address: u32,
+    },
+    /// The part has no erase command for this place.
+    #[error("no erase command of this chip can change {address:#08x}")]
+    NotErasable {
+        /// The region's address in bytes.
+        address: u32,
+    },
+    /// norfuse is shutting down.
+    #[error("norfuse is shutting down")]
+    Stopped,
+}

@@ -1,0 +1,302 @@
+//! What the callers' threads and the bus thread share: the bytes, and who waits for which.
+//!
+//! Nothing in here waits or touches the bus. Whoever holds the state changes it and lets go; what is then to be told to
+//! a caller comes back as a [`Finished`], to be told without the lock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::cache::Cache;
+use super::error::Error;
+use super::pending::Pending;
+use super::read_ahead::ReadAhead;
+use super::{Counts, Done, ReadDone, SECTOR_LEN};
+
+/// Above this, in bytes of whole sectors, a write waits until some of what is pending is on the chip.
+const PENDING_LIMIT: usize = 1 << 20;
+
+/// After this long without a write, pending bytes go to the chip without being asked for.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Zeros are filled in pieces of this many bytes, so that filling a gap keeps to [`PENDING_LIMIT`].
+const FILL_LEN: u32 = 64 << 10;
+
+pub(super) struct State {
+    pub(super) cache: Cache,
+    pub(super) pending: Pending,
+    pub(super) read_ahead: ReadAhead,
+    pub(super) reads: VecDeque<Read>,
+    pub(super) counts: Counts,
+    pub(super) stopping: bool,
+    region_len: u32,
+    writes: VecDeque<Write>,
+    commits: Vec<Commit>,
+    /// Regions whose last commit failed, with the error. They wait for a new write or for somebody who asks.
+    failed: BTreeMap<u32, Error>,
+    /// Orders snapshots and commits.
+    sequence: u64,
+    last_write: Instant,
+}
+
+/// Somebody waits for the bytes of `range`.
+pub(super) struct Read {
+    pub(super) range: Range<u32>,
+    pub(super) done: ReadDone,
+}
+
+/// Somebody has bytes to write: zeros from `next` to `address`, then `data`.
+pub(super) struct Write {
+    pub(super) next: u32,
+    pub(super) address: u32,
+    pub(super) data: Vec<u8>,
+    pub(super) done: Done,
+}
+
+/// Somebody waits until what is pending in some regions is on the chip.
+struct Commit {
+    regions: BTreeSet<u32>,
+    sequence: u64,
+    result: Result<(), Error>,
+    done: Done,
+}
+
+/// A caller to be told, once the lock is gone.
+pub(super) type Finished = (Done, Result<(), Error>);
+
+/// Tells each caller its result.
+pub(super) fn tell(finished: Vec<Finished>) {
+    for (done, result) in finished {
+        done(result);
+    }
+}
+
+impl State {
+    pub(super) fn new(size: u32, region_len: u32) -> Self {
+        Self {
+            cache: Cache::new(size),
+            pending: Pending::default(),
+            read_ahead: ReadAhead::default(),
+            reads: VecDeque::new(),
+            counts: Counts::default(),
+            stopping: false,
+            region_len,
+            writes: VecDeque::new(),
+            commits: Vec::new(),
+            failed: BTreeMap::new(),
+            sequence: 0,
+            last_write: Instant::now(),
+        }
+    }
+
+    pub(super) fn failed(&self) -> impl Iterator<Item = (u32, &Error)> {
+        self.failed.iter().map(|(&region, error)| (region * self.region_len, error))
+    }
+
+    pub(super) fn region_range(&self, region: u32) -> Range<u32> {
+        region * self.region_len..(region + 1) * self.region_len
+    }
+
+    /// The first run of bytes of `range` that must be read before it can be answered, in whole sectors and at most
+    /// `longest` bytes.
+    pub(super) fn first_missing(&self, range: Range<u32>, longest: u32) -> Option<Range<u32>> {
+        let sectors = range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN);
+        let is_missing = |&sector: &u32| {
+            let base = sector * SECTOR_LEN;
+            let wanted = range.start.max(base)..range.end.min(base + SECTOR_LEN);
+            !self.cache.is_cached(sector) && !self.pending.covers(wanted)
+        };
+        let first = sectors.clone().find(is_missing)?;
+        let most = (longest / SECTOR_LEN).max(1);
+        let end = (first..sectors.end.min(first + most))
+            .take_while(is_missing)
+            .last()
+            .map_or(first, |last| last + 1);
+        Some(first * SECTOR_LEN..end * SECTOR_LEN)
+    }
+
+    /// Answers with the bytes of `range`, all of which must be cached or pending.
+    pub(super) fn answer(&self, range: Range<u32>, done: ReadDone) {
+        let cached = self.cache.bytes(range.clone());
+        if self.pending.touches(range.clone()) {
+            let mut bytes = cached.to_vec();
+            self.pending.overlay(range, &mut bytes);
+            done(Ok(&bytes));
+        } else {
+            done(Ok(cached));
+        }
+    }
+
+    /// Answers every waiting reader whose bytes have come.
+    pub(super) fn answer_ready_reads(&mut self) {
+        for _ in 0..self.reads.len() {
+            if let Some(read) = self.reads.pop_front() {
+                match self.first_missing(read.range.clone(), SECTOR_LEN) {
+                    Some(_) => self.reads.push_back(read),
+                    None => self.answer(read.range, read.done),
+                }
+            }
+        }
+    }
+
+    /// Tells every reader who waits for a part of `range` that it cannot be had.
+    pub(super) fn fail_reads(&mut self, range: &Range<u32>, error: &Error) {
+        for _ in 0..self.reads.len() {
+            if let Some(read) = self.reads.pop_front() {
+                if read.range.start < range.end && range.start < read.range.end {
+                    (read.done)(Err(error.clone()));
+                } else {
+                    self.reads.push_back(read);
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.pending.held_len() < PENDING_LIMIT
+    }
+
+    /// Takes `data` in at once if there is room for it and nobody waits before it.
+    pub(super) fn try_write(&mut self, address: u32, data: &[u8]) -> bool {
+        let accepted = self.writes.is_empty() && self.has_room();
+        if accepted {
+            self.write(address, data);
+        }
+        accepted
+    }
+
+    pub(super) fn queue_write(&mut self, write: Write) {
+        self.writes.push_back(write);
+    }
+
+    /// Takes in what waiting writers have, as far as there is room; those that are through are returned.
+    pub(super) fn accept_writes(&mut self) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        while self.has_room() {
+            let Some(mut write) = self.writes.pop_front() else { break };
+            if write.next < write.address {
+                let len = (write.address - write.next).min(FILL_LEN);
+                self.write(write.next, &vec![0; len as usize]);
+                write.next += len;
+                self.writes.push_front(write);
+            } else {
+                self.write(write.address, &write.data);
+                finished.push((write.done, Ok(())));
+            }
+        }
+        finished
+    }
+
+    fn write(&mut self, address: u32, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        self.pending.write(address, data);
+        self.last_write = Instant::now();
+        let last = address + u32::try_from(data.len()).unwrap_or(u32::MAX) - 1;
+        for region in address / self.region_len..=last / self.region_len {
+            self.failed.remove(&region);
+        }
+    }
+
+    /// Registers somebody who waits until what is pending in `range` now is on the chip; returned at once if nothing is.
+    pub(super) fn queue_commit(&mut self, range: Range<u32>, done: Done) -> Option<Finished> {
+        let region_len = self.region_len;
+        let regions: BTreeSet<u32> =
+            self.pending.sectors_in(range).map(|(sector, _)| sector * SECTOR_LEN / region_len).collect();
+        if regions.is_empty() {
+            return Some((done, Ok(())));
+        }
+        self.sequence += 1;
+        self.commits.push(Commit { regions, sequence: self.sequence, result: Ok(()), done });
+        None
+    }
+
+    /// The region that should go to the chip next, if any should.
+    pub(super) fn next_commit(&self) -> Option<u32> {
+        self.commits
+            .iter()
+            .flat_map(|commit| commit.regions.first().copied())
+            .min()
+            .or_else(|| self.unasked().find(|&region| self.is_complete(region)))
+            .or_else(|| {
+                let due = self.stopping || !self.has_room() || self.last_write.elapsed() >= QUIET;
+                if due { self.unasked().next() } else { None }
+            })
+    }
+
+    /// When pending bytes become due without being asked for, if there are any.
+    pub(super) fn next_quiet(&self) -> Option<Instant> {
+        self.unasked().next().map(|_| self.last_write + QUIET)
+    }
+
+    /// Regions with pending bytes that have not failed.
+    fn unasked(&self) -> impl Iterator<Item = u32> {
+        let mut last = None;
+        self.pending
+            .sectors_in(0..self.cache.size())
+            .map(|(sector, _)| sector * SECTOR_LEN / self.region_len)
+            .filter(move |region| last.replace(*region) != Some(*region))
+            .filter(|region| !self.failed.contains_key(region))
+    }
+
+    fn is_complete(&self, region: u32) -> bool {
+        let range = self.region_range(region);
+        (range.start / SECTOR_LEN..range.end / SECTOR_LEN)
+            .all(|sector| self.pending.covers(sector * SECTOR_LEN..(sector + 1) * SECTOR_LEN))
+    }
+
+    /// A number for the snapshot that a commit takes now.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Takes note of how the commit of `region` ended, whose snapshot had `sequence`; returns who is to be told.
+    ///
+    /// Somebody who came after the snapshot waits on, unless nothing is pending there any more.
+    pub(super) fn finish_commit(
+        &mut self,
+        region: u32,
+        sequence: u64,
+        result: &Result<(), Error>,
+    ) -> Vec<Finished> {
+        match result {
+            Ok(()) => drop(self.failed.remove(&region)),
+            Err(error) => drop(self.failed.insert(region, error.clone())),
+        }
+        let still_pending = self.pending.touches(self.region_range(region));
+        for commit in &mut self.commits {
+            if (commit.sequence < sequence || !still_pending) && commit.regions.remove(&region) {
+                commit.result = commit.result.clone().and(result.clone());
+            }
+        }
+        let mut finished = self.accept_writes();
+        for index in (0..self.commits.len()).rev() {
+            if self.commits[index].regions.is_empty() {
+                let commit = self.commits.remove(index);
+                finished.push((commit.done, commit.result));
+            }
+        }
+        if !self.has_room() && self.unasked().next().is_none() {
+            finished.extend(self.refuse_writes());
+        }
+        finished
+    }
+
+    /// With no room, and nothing pending but what the chip refuses, nobody who waits for room will get any.
+    fn refuse_writes(&mut self) -> Vec<Finished> {
+        let error = self.failed.values().next().cloned().unwrap_or(Error::Stopped);
+        self.writes.drain(..).map(|write| (write.done, Err(error.clone()))).collect()
+    }
+
+    /// Tells everybody who still waits that there will be no answer.
+    pub(super) fn abandon(&mut self) -> Vec<Finished> {
+        for read in self.reads.drain(..) {
+            (read.done)(Err(Error::Stopped));
+        }
+        let writes = self.writes.drain(..).map(|write| write.done);
+        let commits = self.commits.drain(..).map(|commit| commit.done);
+        writes.chain(commits).map(|done| (done, Err(Error::Stopped))).collect()
+    }
+}
