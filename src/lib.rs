@@ -1,5 +1,51 @@
 //! norfuse mounts an SPI NOR flash chip as a directory.
+//!
+//! ```text
+//!   main ── cli ── daemon          what is asked for; start, background, signals, end
+//!                    │
+//!                    ▼
+//!                   fs             files: names, attributes, handles, FUSE requests, the mount
+//!                    │
+//!                    ▼
+//!                  image           the chip as bytes: cache, pending writes, plan, the bus thread
+//!                    │
+//!                    ▼
+//!                  chip            JEDEC commands: identity, SFDP, read, erase, program, registers
+//!                    │
+//!                    ▼
+//!                   spi            how bytes reach a chip: spidev, simulated
+//! ```
+//!
+//! A layer knows only the one below it. Nothing above `spi` knows which programmer is used, and nothing below `fs` knows of FUSE.
+//!
+//! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one has
+//! the kernel drop its copies of bytes written under another name; one waits for signals.
+//!
+//! Errors: each layer has one type, which carries that of the layer below as its source. What concerns a request reaches its
+//! caller as an errno, from one table in `fs`; what concerns nobody in particular is logged. Whatever the chip has not taken stays
+//! pending and readable.
 
 pub mod chip;
+pub mod cli;
+pub mod daemon;
+pub mod device;
+pub mod fs;
+pub mod identify;
 pub mod image;
+pub mod logging;
 pub mod spi;
+
+/// An error and its causes on one line.
+pub fn error_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        // Whoever passes an error on as its own has told it already.
+        let part = source.to_string();
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,214 @@
+//! The command line: arguments in, what is to be done out. Nothing is opened in here.
+
+mod options;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+use options::Options;
+pub use options::{Access, Error, MountSettings, parse_speed};
+
+/// The clock without `--speed`, in Hz.
+pub const DEFAULT_SPEED_HZ: u32 = 16_000_000;
+
+const AFTER_HELP: &str = "\
+DEVICE is one of:
+  /dev/spidevB.C   a chip on SPI bus B, chip select C
+  sim:             a simulated FM25Q128A in memory with a small demonstration firmware
+  sim:FILE         a simulated FM25Q128A whose contents are FILE; created blank where missing
+
+MOUNTPOINT then holds raw.bin (the whole chip), sectors/ADDRESS.bin (4 KiB each), jedec_id, info.json and, where the chip
+has them, sfdp.bin and unique_id. norfuse goes to the background once they can be used.
+Unmount with 'umount MOUNTPOINT', or 'fusermount3 -u MOUNTPOINT' as an ordinary user.
+
+Mount options:
+  -o ro, rw                        read only; read and write (the default)
+  -o allow_other, allow_root       let other users, or only root, in beside you
+  -o uid=N, gid=N, umask=M         owner, group and (octal) umask of the files; 077 by default
+  -o speed=HZ                      as --speed
+  -o auto_unmount                  unmount even if norfuse is killed (needs fusermount3)
+  -o debug                         as --debug
+  -o sim_realtime                  as --sim-realtime
+  -o sim_faults=FILE               as --sim-faults
+and those of mount(8): nosuid, nodev, noexec, noatime, sync, their opposites, and what fstab is allowed to contain.
+
+RUST_LOG sets what is logged (error, warn, info, debug), to standard error with -f and to syslog without.";
+
+/// Mount an SPI NOR flash chip as a directory of files.
+#[derive(Debug, Parser)]
+#[command(name = "norfuse", version, about, after_help = AFTER_HELP, disable_version_flag = true)]
+#[command(override_usage = "norfuse [OPTIONS] <DEVICE> <MOUNTPOINT>\n       norfuse --identify <DEVICE>")]
+struct Arguments {
+    /// What the chip is on: /dev/spidevB.C, sim: or sim:FILE
+    device: String,
+
+    /// The directory to mount on
+    #[arg(required_unless_present = "identify", conflicts_with = "identify")]
+    mountpoint: Option<PathBuf>,
+
+    /// Show what is on the wire (ids, SFDP, registers, size, clock) without mounting or writing
+    #[arg(long)]
+    identify: bool,
+
+    /// Stay in the foreground and log to standard error
+    #[arg(short = 'f', long)]
+    foreground: bool,
+
+    /// Log everything; implies --foreground
+    #[arg(short = 'd', long)]
+    debug: bool,
+
+    /// The SPI clock, such as 8M, 16MHz or 8000000
+    #[arg(long, value_name = "HZ", value_parser = parse_speed)]
+    speed: Option<u32>,
+
+    /// Mount options, separated by commas
+    #[arg(short = 'o', value_name = "OPTIONS", action = ArgAction::Append)]
+    options: Vec<String>,
+
+    /// Let the simulated chip take as long as a real one
+    #[arg(long)]
+    sim_realtime: bool,
+
+    /// Let the simulated chip fail as this file says; it may change at any time
+    #[arg(long, value_name = "FILE")]
+    sim_faults: Option<PathBuf>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+
+    /// Given by mount(8); without meaning here
+    #[arg(short = 'n', short_alias = 's', hide = true)]
+    no_mtab: bool,
+
+    /// Given by mount(8); without meaning here
+    #[arg(short = 'v', hide = true)]
+    verbose: bool,
+}
+
+/// Where a chip is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// Behind a spidev node.
+    Spidev(PathBuf),
+    /// Simulated, in memory, with the demonstration firmware.
+    Demonstration,
+    /// Simulated, with its contents in a file.
+    SimulatedFile(PathBuf),
+}
+
+/// How to reach the chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceConfig {
+    /// Where it is.
+    pub device: Device,
+    /// As the user named it.
+    pub name: String,
+    /// The clock in Hz.
+    pub speed_hz: u32,
+    /// Whether simulated time is real time.
+    pub sim_realtime: bool,
+    /// Where a simulated chip's faults are read from.
+    pub sim_faults: Option<PathBuf>,
+}
+
+/// What a mount is asked to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountConfig {
+    /// Where to mount.
+    pub mountpoint: PathBuf,
+    /// Whether to stay in the foreground.
+    pub foreground: bool,
+    /// Whether to log everything.
+    pub debug: bool,
+    /// What `-o` asked for.
+    pub settings: MountSettings,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Show what is on the wire.
+    Identify(DeviceConfig),
+    /// Mount a chip.
+    Mount(DeviceConfig, MountConfig),
+}
+
+/// Reads the command line of this process. Help, version and usage errors end it.
+///
+/// # Errors
+/// When a mount option is unknown or has a wrong value.
+pub fn parse() -> Result<Command, Error> {
+    command(Arguments::parse())
+}
+
+fn command(arguments: Arguments) -> Result<Command, Error> {
+    let options = Options::parse(arguments.options.iter().map(String::as_str))?;
+    let device = DeviceConfig {
+        device: device(&arguments.device),
+        name: arguments.device,
+        speed_hz: arguments.speed.or(options.speed_hz).unwrap_or(DEFAULT_SPEED_HZ),
+        sim_realtime: arguments.sim_realtime || options.sim_realtime,
+        sim_faults: arguments.sim_faults.or(options.sim_faults),
+    };
+    let Some(mountpoint) = arguments.mountpoint else {
+        return Ok(Command::Identify(device));
+    };
+    let debug = arguments.debug || options.debug;
+    let foreground = arguments.foreground || debug;
+    Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, settings: options.mount }))
+}
+
+fn device(name: &str) -> Device {
+    match name.strip_prefix("sim:") {
+        Some("") => Device::Demonstration,
+        Some(file) => Device::SimulatedFile(PathBuf::from(file)),
+        None => Device::Spidev(PathBuf::from(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &[&str]) -> Command {
+        let words = ["norfuse"].iter().chain(words);
+        command(Arguments::try_parse_from(words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_device_and_a_mountpoint_are_a_mount_in_the_background_at_the_default_speed() {
+        let Command::Mount(device, mount) = parse(&["/dev/spidev0.0", "m"]) else { panic!() };
+        assert_eq!(device.device, Device::Spidev(PathBuf::from("/dev/spidev0.0")));
+        assert_eq!(device.speed_hz, DEFAULT_SPEED_HZ);
+        assert!(!mount.foreground && !mount.settings.read_only);
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_positionals_as_mount_puts_them() {
+        let Command::Mount(device, mount) = parse(&["sim:x", "m", "-o", "ro,speed=8M", "-n", "-o", "debug"])
+        else {
+            panic!()
+        };
+        assert_eq!(device.device, Device::SimulatedFile(PathBuf::from("x")));
+        assert_eq!(device.speed_hz, 8_000_000);
+        assert!(mount.settings.read_only && mount.foreground && mount.debug);
+    }
+
+    #[test]
+    fn identify_takes_a_device_and_no_mountpoint() {
+        assert!(matches!(parse(&["--identify", "sim:"]), Command::Identify(_)));
+        for words in [&["norfuse", "--identify", "sim:", "m"][..], &["norfuse", "sim:"], &["norfuse"]] {
+            assert!(Arguments::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
+}

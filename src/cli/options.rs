@@ -1,0 +1,287 @@
+//! The `-o` list: what norfuse has, and what mount(8) and fstab pass along.
+
+use std::path::PathBuf;
+
+use crate::fs::mount::Flag;
+
+/// The range of clocks that an SPI flash and a programmer could have in common, in Hz.
+const SPEEDS: std::ops::RangeInclusive<u32> = 1_000..=200_000_000;
+
+/// For mount(8), systemd and other readers of fstab, or already what norfuse does.
+const FOR_OTHERS: &[&str] = &[
+    "_netdev",
+    "auto",
+    "bg",
+    "default_permissions",
+    "defaults",
+    "diratime",
+    "fg",
+    "group",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noauto",
+    "nodiratime",
+    "nofail",
+    "nogroup",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "nonempty",
+    "noowner",
+    "norelatime",
+    "nostrictatime",
+    "nosymfollow",
+    "nouser",
+    "nousers",
+    "owner",
+    "relatime",
+    "silent",
+    "strictatime",
+    "symfollow",
+    "user",
+    "users",
+];
+
+const FOR_OTHERS_WITH_VALUE: &[&str] = &["comment", "user", "subtype", "fsname", "uhelper", "helper"];
+
+/// Who is let in beside the mounting user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody.
+    #[default]
+    Owner,
+    /// Root.
+    OwnerAndRoot,
+    /// Everybody whom the files' permissions let in.
+    Everybody,
+}
+
+/// What the mount shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountSettings {
+    /// Whether nothing may be written.
+    pub read_only: bool,
+    /// Who is let in.
+    pub access: Access,
+    /// Unmount when norfuse ends in whatever way.
+    pub auto_unmount: bool,
+    /// The user id that files show, if not the mounting user's.
+    pub uid: Option<u32>,
+    /// The group id that files show, if not the mounting user's.
+    pub gid: Option<u32>,
+    /// The permission bits that files lack.
+    pub umask: Option<u16>,
+    /// Flags for mount(2).
+    pub flags: Vec<Flag>,
+}
+
+/// Everything that `-o` can say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) mount: MountSettings,
+    pub(super) speed_hz: Option<u32>,
+    pub(super) debug: bool,
+    pub(super) sim_realtime: bool,
+    pub(super) sim_faults: Option<PathBuf>,
+}
+
+/// What is wrong with a mount option.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody knows it.
+    #[error("unknown mount option '{0}'; 'norfuse --help' lists them")]
+    Unknown(String),
+    /// Its value is not of its kind.
+    #[error("mount option '{name}' takes {expected}, not '{value}'")]
+    Value {
+        /// The option.
+        name: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What it was given.
+        value: String,
+    },
+}
+
+impl Options {
+    /// Reads the lists in the order given; later options win.
+    pub(super) fn parse<'a>(lists: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
+        let mut options = Self::default();
+        for option in lists.flat_map(|list| list.split(',')).filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some((name, value)) => options.apply_value(name, value)?,
+                None => options.apply_word(option)?,
+            }
+        }
+        Ok(options)
+    }
+
+    fn apply_word(&mut self, word: &str) -> Result<(), Error> {
+        match word {
+            "ro" => self.mount.read_only = true,
+            "rw" => self.mount.read_only = false,
+            "allow_other" => self.mount.access = Access::Everybody,
+            "allow_root" => self.mount.access = Access::OwnerAndRoot,
+            "auto_unmount" => self.mount.auto_unmount = true,
+            "debug" => self.debug = true,
+            "sim_realtime" => self.sim_realtime = true,
+            "uid" | "gid" | "umask" | "speed" | "sim_faults" => {
+                return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
+            }
+            _ => match Flag::find(word) {
+                Some(flag) => self.mount.flags.push(flag),
+                None if is_for_others(word, FOR_OTHERS) => {}
+                None => return Err(Error::Unknown(word.to_owned())),
+            },
+        }
+        Ok(())
+    }
+
+    fn apply_value(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        match name {
+            "uid" => self.mount.uid = Some(number(name, value, "a numeric user id", 10)?),
+            "gid" => self.mount.gid = Some(number(name, value, "a numeric group id", 10)?),
+            "umask" => self.mount.umask = Some(umask(value)?),
+            "speed" => {
+                let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
+                self.speed_hz = Some(speed);
+            }
+            "sim_faults" => self.sim_faults = Some(PathBuf::from(value)),
+            _ if is_for_others(name, FOR_OTHERS_WITH_VALUE) => {}
+            _ => return Err(Error::Unknown(format!("{name}={value}"))),
+        }
+        Ok(())
+    }
+}
+
+fn is_for_others(name: &str, list: &[&str]) -> bool {
+    list.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
+}
+
+fn value_error(name: &str, expected: &'static str, value: &str) -> Error {
+    Error::Value { name: name.to_owned(), expected, value: value.to_owned() }
+}
+
+fn number(name: &str, value: &str, expected: &'static str, radix: u32) -> Result<u32, Error> {
+    u32::from_str_radix(value, radix).map_err(|_| value_error(name, expected, value))
+}
+
+fn umask(value: &str) -> Result<u16, Error> {
+    let expected = "up to four octal digits";
+    let mask = number("umask", value, expected, 8)?;
+    u16::try_from(mask)
+        .ok()
+        .filter(|&mask| mask <= 0o777)
+        .ok_or_else(|| value_error("umask", expected, value))
+}
+
+const SPEED_FORM: &str = "a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
+
+/// Reads a clock: a number, with an optional unit `k`, `M` or `G` and an optional `Hz`; returns Hz.
+///
+/// # Errors
+/// What a clock looks like, when `text` does not.
+pub fn parse_speed(text: &str) -> Result<u32, String> {
+    let form = || format!("expected {SPEED_FORM}");
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.strip_suffix("hz").unwrap_or(&lower).trim_end();
+    let (digits, unit) = match digits.char_indices().last() {
+        Some((end, 'k')) => (&digits[..end], 1_000),
+        Some((end, 'm')) => (&digits[..end], 1_000_000),
+        Some((end, 'g')) => (&digits[..end], 1_000_000_000),
+        _ => (digits, 1),
+    };
+    decimal(digits.trim_end(), unit).filter(|speed| SPEEDS.contains(speed)).ok_or_else(form)
+}
+
+/// `digits`, with up to nine decimals, times `unit`, without passing through floating point.
+fn decimal(digits: &str, unit: u64) -> Option<u32> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) || fraction.len() > 9 {
+        return None;
+    }
+    let scale = 10u64.pow(u32::try_from(fraction.len()).ok()?);
+    let scaled = whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(fraction.parse().ok()?)?;
+    u32::try_from(scaled.checked_mul(unit)? / scale).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::proptest;
+
+    use super::*;
+
+    fn parse(list: &str) -> Result<Options, Error> {
+        Options::parse([list].into_iter())
+    }
+
+    #[test]
+    fn what_fstab_may_contain_is_accepted_and_means_nothing() {
+        let list = "rw,nosuid,nodev,user,users,noauto,_netdev,nofail,x-systemd.automount,X-mount.mkdir,comment=a,user=pi,\
+                    relatime,defaults,dev,suid,exec,async";
+        let options = parse(list).unwrap();
+        assert!(!options.mount.read_only);
+        assert_eq!(options.speed_hz, None);
+    }
+
+    #[test]
+    fn an_unknown_option_is_named() {
+        assert_eq!(parse("ro,frob").unwrap_err(), Error::Unknown("frob".to_owned()));
+        assert_eq!(parse("frob=1").unwrap_err(), Error::Unknown("frob=1".to_owned()));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for list in ["uid=pi", "gid=-1", "umask=9", "umask=1000", "speed=fast", "speed=0", "speed", "uid"] {
+            assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");
+        }
+        let options = parse("uid=1000,gid=100,umask=0027,speed=32M,allow_root").unwrap();
+        assert_eq!(options.mount.uid, Some(1000));
+        assert_eq!(options.mount.umask, Some(0o027));
+        assert_eq!(options.mount.access, Access::OwnerAndRoot);
+        assert_eq!(options.speed_hz, Some(32_000_000));
+    }
+
+    #[test]
+    fn the_last_of_two_contrary_options_wins() {
+        assert!(!parse("ro,rw").unwrap().mount.read_only);
+        assert!(parse("rw,ro").unwrap().mount.read_only);
+    }
+
+    #[test]
+    fn a_speed_may_be_written_as_people_write_it() {
+        for (text, speed) in [
+            ("32M", 32_000_000),
+            ("16MHz", 16_000_000),
+            ("8000000", 8_000_000),
+            ("32.768 MHz", 32_768_000),
+            ("500k", 500_000),
+            ("500KHZ", 500_000),
+            ("1.5m", 1_500_000),
+        ] {
+            assert_eq!(parse_speed(text), Ok(speed), "{text}");
+        }
+        for text in
+            ["", "M", "Hz", "-1M", "0", "1", "1G", "1e6", "8 M x", "1.", ".5M", "99999999999999999999M"]
+        {
+            assert!(parse_speed(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_is_options_or_an_error(list in ".*") {
+            let _ = parse(&list);
+        }
+
+        #[test]
+        fn any_speed_is_in_range_or_an_error(text in ".*") {
+            if let Ok(speed) = parse_speed(&text) {
+                assert!(SPEEDS.contains(&speed));
+            }
+        }
+    }
+}

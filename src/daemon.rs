@@ -1,0 +1,201 @@
+//! The life of a mount: start, background, signals, end.
+
+mod background;
+mod signals;
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{Config, Session, SessionACL};
+use nix::unistd::{getgid, getuid};
+
+use crate::chip::{self, Chip};
+use crate::cli::{Access, DeviceConfig, MountConfig};
+use crate::fs::mount::{self, Mount};
+use crate::fs::{FlashFs, Ownership};
+use crate::image::{self, Image};
+use crate::{device, spi};
+use background::Starter;
+
+/// FUSE threads: none of them waits for the bus, so a few serve any number of callers.
+const FUSE_THREADS: usize = 4;
+
+/// How long open files may keep a signalled process from ending.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Why a mount did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] spi::Error),
+    /// There is no chip to be used on the device.
+    #[error("{device}")]
+    Chip {
+        /// The device's name.
+        device: String,
+        /// What is wrong.
+        source: chip::Error,
+    },
+    /// The mountpoint cannot be used.
+    #[error("cannot mount on {path}")]
+    Mountpoint {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A dead file system is still mounted there.
+    #[error(
+        "on {0} there is a mount whose file system has died; clean up with 'fusermount3 -u {0}' or 'umount {0}'"
+    )]
+    Stale(PathBuf),
+    /// The mountpoint is no directory.
+    #[error("cannot mount on {0}: it is not a directory")]
+    NotADirectory(PathBuf),
+    /// Mounting failed.
+    #[error(transparent)]
+    Mount(#[from] mount::Error),
+    /// The system refused something that is needed to run.
+    #[error("cannot {operation}")]
+    System {
+        /// What was being done.
+        operation: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Something that was written is not on the chip.
+    #[error("not everything that was written is on the chip")]
+    Pending(#[source] image::Error),
+    /// The process in the background ended before the mount was ready, and has told nothing.
+    #[error("the background process ended unexpectedly")]
+    Background,
+    /// The process in the background has told why the mount did not start.
+    #[error("{0}")]
+    Told(String),
+}
+
+fn system(operation: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::System { operation, source }
+}
+
+/// Mounts the chip and serves it until it is unmounted. Without `foreground` the caller's process returns as soon as the mount
+/// can be used, and another one serves it.
+///
+/// # Errors
+/// Why there is no mount; or, from the process that serves, what has not reached the chip.
+pub fn run(mut device: DeviceConfig, config: &MountConfig) -> Result<(), Error> {
+    background::open_standard_descriptors().map_err(system("open /dev/null"))?;
+    device::make_absolute(&mut device).map_err(system("find the working directory"))?;
+    let mountpoint = check_mountpoint(&config.mountpoint)?;
+    let starter = if config.foreground { Starter::foreground() } else { background::fork()? };
+    match starter {
+        None => Ok(()),
+        Some(starter) => match start(&device, config, mountpoint) {
+            Ok(running) => running.serve(starter),
+            Err(error) => Err(starter.fail(error)),
+        },
+    }
+}
+
+/// A mount that can be used.
+struct Running {
+    image: Arc<Image>,
+    mount: Arc<Mount>,
+    session: fuser::BackgroundSession,
+}
+
+fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Result<Running, Error> {
+    // Threads inherit this: only the one that waits for signals shall have them.
+    signals::block().map_err(system("block signals"))?;
+    let bus = device::open(device)?;
+    let chip = Chip::identify(bus, device.speed_hz)
+        .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
+    log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
+    let image = Arc::new(Image::start(chip).map_err(system("start the bus thread"))?);
+    let settings = &config.settings;
+    let ownership = Ownership {
+        uid: settings.uid.unwrap_or(getuid().as_raw()),
+        gid: settings.gid.unwrap_or(getgid().as_raw()),
+        umask: settings.umask,
+        read_only: settings.read_only,
+    };
+    let (fs, invalidations) = FlashFs::new(Arc::clone(&image), device.name.clone(), ownership);
+    let options = mount::Options {
+        source: device.name.clone(),
+        read_only: settings.read_only,
+        allow_other: settings.access != Access::Owner,
+        auto_unmount: settings.auto_unmount,
+        flags: settings.flags.clone(),
+    };
+    let (mount, connection) = Mount::new(&mountpoint, &options)?;
+    let mount = Arc::new(mount);
+    let session = serve(fs, connection, settings.access).map_err(|error| {
+        // The mount is of no use to anybody, and the error is what the user must see.
+        let _ = mount.unmount(true);
+        system("start the FUSE session")(error)
+    })?;
+    invalidations.start(session.notifier()).map_err(system("start a thread"))?;
+    signals::wait_in_background(Arc::clone(&image), Arc::clone(&mount)).map_err(system("start a thread"))?;
+    log::info!("mounted on {}", mountpoint.display());
+    Ok(Running { image, mount, session })
+}
+
+fn serve(
+    fs: FlashFs,
+    connection: std::os::fd::OwnedFd,
+    access: Access,
+) -> io::Result<fuser::BackgroundSession> {
+    let acl = match access {
+        Access::Owner => SessionACL::Owner,
+        Access::OwnerAndRoot => SessionACL::RootAndOwner,
+        Access::Everybody => SessionACL::All,
+    };
+    let mut config = Config::default();
+    config.acl = acl;
+    config.n_threads = Some(FUSE_THREADS);
+    Session::from_fd(fs, connection, acl, config)?.spawn()
+}
+
+impl Running {
+    /// Tells that the mount is ready, and waits for its end.
+    fn serve(self, starter: Starter) -> Result<(), Error> {
+        starter.ready();
+        if let Err(error) = self.session.join() {
+            log::error!("the FUSE session ended: {error}");
+        }
+        log::info!("unmounted");
+        let result = self.image.stop().map_err(Error::Pending);
+        drop(self.mount);
+        if let Err(error) = &result {
+            log::error!("{error}");
+        }
+        result
+    }
+}
+
+/// The mountpoint as an absolute path without symbolic links, if something can be mounted on it.
+fn check_mountpoint(path: &Path) -> Result<PathBuf, Error> {
+    let cannot = |source: io::Error| match source.raw_os_error() {
+        Some(libc::ENOTCONN) => Error::Stale(path.to_owned()),
+        _ => Error::Mountpoint { path: path.to_owned(), source },
+    };
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_dir() {
+        return Err(Error::NotADirectory(path.to_owned()));
+    }
+    let absolute = path.canonicalize().map_err(cannot)?;
+    // A directory that cannot be listed may still be mounted on.
+    if std::fs::read_dir(&absolute).is_ok_and(|mut entries| entries.next().is_some()) {
+        log::warn!("{} is not empty; what it holds is hidden while the chip is mounted", path.display());
+    }
+    Ok(absolute)
+}
+
+/// Whether the file system at `mountpoint` is the one with `device_number`.
+fn is_mounted(mountpoint: &Path, device_number: u64) -> bool {
+    std::fs::metadata(mountpoint).is_ok_and(|metadata| metadata.dev() == device_number)
+}

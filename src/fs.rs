@@ -1,0 +1,93 @@
+//! The chip as files: names, attributes, handles, and what FUSE requests mean for the bytes underneath.
+//!
+//! The FUSE threads that run in here never wait for the bus: a request that cannot be answered from memory is handed down and
+//! answered from the bus thread.
+//!
+//! Two kinds of caching by the kernel could come between a reader and the one cache in the image:
+//!
+//! - Chip files are opened with `FOPEN_DIRECT_IO`, so reads and writes pass the page cache by. `raw.bin` and `sectors/*` are the
+//!   same bytes, and a page cache for each name would have to be kept alike. Measured, direct reads of what is cached cost less
+//!   than a tenth of the time on the wire, so nothing is lost.
+//! - A mapping always has pages in the kernel. Where the kernel allows mappings of direct files (`FUSE_DIRECT_IO_ALLOW_MMAP`,
+//!   Linux 6.6), pages of one name are dropped when another name is written, by the thread in [`invalidate`] and before the
+//!   write returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
+//!   keeps them alike.
+//!
+//! Knows nothing of erases, and of the chip only what the image tells.
+
+mod attributes;
+mod errno;
+mod handle;
+mod info;
+mod invalidate;
+pub mod mount;
+mod node;
+mod requests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use attributes::Attributes;
+pub use attributes::Ownership;
+use handle::Handles;
+pub use invalidate::Invalidations;
+use invalidate::Invalidator;
+use node::{Node, Tree};
+
+use crate::image::Image;
+
+/// A chip's directory, for one mount.
+pub struct FlashFs {
+    image: Arc<Image>,
+    /// The device's name, for `info.json`.
+    device: String,
+    tree: Tree,
+    attributes: Arc<Attributes>,
+    handles: Arc<Handles>,
+    invalidator: Invalidator,
+    /// Whether chip files may pass the page cache by and still be mapped.
+    maps_direct_files: AtomicBool,
+}
+
+impl FlashFs {
+    /// The directory of `image`, which is on `device`; start the second value's thread once there is a mount.
+    pub fn new(image: Arc<Image>, device: String, ownership: Ownership) -> (Self, Invalidations) {
+        let description = image.description();
+        let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
+        let (invalidator, invalidations) = invalidate::invalidator();
+        let fs = Self {
+            image,
+            device,
+            tree,
+            attributes: Arc::new(Attributes::new(ownership)),
+            handles: Arc::default(),
+            invalidator,
+            maps_direct_files: AtomicBool::new(false),
+        };
+        (fs, invalidations)
+    }
+
+    /// What a file that is not on the chip holds now.
+    fn content(&self, node: Node) -> Vec<u8> {
+        let description = self.image.description();
+        match node {
+            Node::JedecId => format!("{}\n", description.jedec_id).into_bytes(),
+            Node::Info => info::render(&self.device, description, &self.image.report()),
+            Node::Sfdp => description.sfdp.clone().unwrap_or_default(),
+            Node::UniqueId => description
+                .unique_id
+                .as_deref()
+                .map(|id| format!("{}\n", info::hex(id)).into_bytes())
+                .unwrap_or_default(),
+            Node::Root | Node::Sectors | Node::Raw | Node::Sector(_) => Vec::new(),
+        }
+    }
+
+    fn len(&self, node: Node) -> u64 {
+        match node {
+            Node::Root | Node::Sectors => 0,
+            Node::Raw | Node::Sector(_) => self.tree.chip_range(node).len() as u64,
+            _ => self.content(node).len() as u64,
+        }
+    }
+}

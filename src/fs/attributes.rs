@@ -1,0 +1,119 @@
+//! Owners, modes and times of the files.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use fuser::{FileAttr, FileType};
+use parking_lot::Mutex;
+
+use super::node::Node;
+use crate::image::SECTOR_LEN;
+
+/// Firmware holds secrets: without `umask=` nobody but the owner may read.
+const DEFAULT_UMASK: u16 = 0o077;
+
+/// Who owns the files and what may be done with them.
+#[derive(Debug, Clone, Copy)]
+pub struct Ownership {
+    /// The user id shown.
+    pub uid: u32,
+    /// The group id shown.
+    pub gid: u32,
+    /// The permission bits taken away; those of group and others where not given.
+    pub umask: Option<u16>,
+    /// Whether write permission is taken away too.
+    pub read_only: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Attributes {
+    ownership: Ownership,
+    started: SystemTime,
+    times: Mutex<HashMap<Node, Times>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    accessed: SystemTime,
+    modified: SystemTime,
+    changed: SystemTime,
+}
+
+impl Attributes {
+    pub(super) fn new(ownership: Ownership) -> Self {
+        Self { ownership, started: SystemTime::now(), times: Mutex::default() }
+    }
+
+    pub(super) fn of(&self, node: Node, size: u64) -> FileAttr {
+        let times = self.times(node);
+        let kind = node.kind();
+        FileAttr {
+            ino: node.inode(),
+            size,
+            blocks: size.div_ceil(512),
+            atime: times.accessed,
+            mtime: times.modified,
+            ctime: times.changed,
+            crtime: self.started,
+            kind,
+            perm: self.permissions(node),
+            nlink: match node {
+                Node::Root => 3,
+                Node::Sectors => 2,
+                _ => 1,
+            },
+            uid: self.ownership.uid,
+            gid: self.ownership.gid,
+            rdev: 0,
+            blksize: SECTOR_LEN,
+            flags: 0,
+        }
+    }
+
+    /// Takes note that the bytes of `range` on the chip have changed, through whichever file.
+    pub(super) fn touch_chip(&self, range: Range<u32>) {
+        let now = SystemTime::now();
+        let mut times = self.times.lock();
+        let sectors = (range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN)).map(Node::Sector);
+        for node in sectors.chain([Node::Raw]) {
+            let accessed = times.get(&node).map_or(self.started, |times| times.accessed);
+            times.insert(node, Times { accessed, modified: now, changed: now });
+        }
+    }
+
+    pub(super) fn set_times(&self, node: Node, accessed: Option<SystemTime>, modified: Option<SystemTime>) {
+        let present = self.times(node);
+        let times = Times {
+            accessed: accessed.unwrap_or(present.accessed),
+            modified: modified.unwrap_or(present.modified),
+            changed: SystemTime::now(),
+        };
+        self.times.lock().insert(node, times);
+    }
+
+    /// Whether a file already has this mode and owner; nothing else can be set.
+    pub(super) fn matches(&self, node: Node, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>) -> bool {
+        mode.is_none_or(|mode| mode & 0o7777 == u32::from(self.permissions(node)))
+            && uid.is_none_or(|uid| uid == self.ownership.uid)
+            && gid.is_none_or(|gid| gid == self.ownership.gid)
+    }
+
+    fn permissions(&self, node: Node) -> u16 {
+        let all = match node.kind() {
+            FileType::Directory => 0o777,
+            _ if node.is_chip() && !self.ownership.read_only => 0o666,
+            _ => 0o444,
+        };
+        all & !self.ownership.umask.unwrap_or(DEFAULT_UMASK)
+    }
+
+    fn times(&self, node: Node) -> Times {
+        if node == Node::Info {
+            let now = SystemTime::now();
+            return Times { accessed: now, modified: now, changed: now };
+        }
+        let unchanged = Times { accessed: self.started, modified: self.started, changed: self.started };
+        self.times.lock().get(&node).copied().unwrap_or(unchanged)
+    }
+}

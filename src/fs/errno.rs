@@ -1,0 +1,16 @@
+//! The one table from norfuse's errors to what a system call returns.
+
+use fuser::Errno;
+
+use crate::image::Error;
+
+pub(super) fn errno(error: &Error) -> Errno {
+    match error {
+        Error::Read { .. }
+        | Error::Write { .. }
+        | Error::Verify { .. }
+        | Error::Unstable { .. }
+        | Error::NotErasable { .. }
+        | Error::Stopped => Errno::EIO,
+    }
+}

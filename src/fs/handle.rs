@@ -1,0 +1,232 @@
+//! Open files: what each has written, and how long it takes its file to be.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fuser::{FileHandle, INodeNo};
+use parking_lot::Mutex;
+
+use super::node::{Node, Tree};
+
+/// One open file.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) node: Node,
+    /// Whether each write must be on the chip before it returns (O_SYNC, O_DSYNC).
+    pub(super) is_synchronous: bool,
+    /// What a file that is not on the chip held when it was opened.
+    pub(super) content: Vec<u8>,
+    /// The thread that opened it, until it is first used: the truncation that is part of open(O_TRUNC) comes from the same
+    /// thread right after, and without a handle.
+    opener: Mutex<Option<u32>>,
+    has_written: AtomicBool,
+    logical_len: Mutex<LogicalLen>,
+}
+
+/// How long the writer of a file takes it to be, in bytes.
+///
+/// A chip cannot get shorter, so truncating touches nothing and only sets this length for the writes that follow through the
+/// same handle. A write beyond it leaves a gap, and gaps read as zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogicalLen(u32);
+
+impl LogicalLen {
+    /// Takes in a write of `offset..end`; returns from where on zeros must be filled in, which is `offset` if there is no gap.
+    fn extend(&mut self, offset: u32, end: u32) -> u32 {
+        let zeros_from = self.0.min(offset);
+        self.0 = self.0.max(end);
+        zeros_from
+    }
+
+    /// Sets the length; where that is longer, returns from where on zeros must be filled in.
+    fn set(&mut self, len: u32) -> Option<u32> {
+        let before = std::mem::replace(&mut self.0, len);
+        (len > before).then_some(before)
+    }
+}
+
+impl Handle {
+    /// Takes note of a write of `offset..end` within the file; returns from where on zeros are to be filled in.
+    pub(super) fn place_write(&self, offset: u32, end: u32) -> u32 {
+        self.mark_used();
+        self.mark_written();
+        self.logical_len.lock().extend(offset, end)
+    }
+
+    /// Takes note of a truncation to `len`; where that extends the file, returns from where on zeros are to be filled in.
+    pub(super) fn truncate(&self, len: u32) -> Option<u32> {
+        self.mark_used();
+        let zeros_from = self.logical_len.lock().set(len);
+        if zeros_from.is_some() {
+            self.mark_written();
+        }
+        zeros_from
+    }
+
+    pub(super) fn mark_used(&self) {
+        *self.opener.lock() = None;
+    }
+
+    pub(super) fn mark_written(&self) {
+        self.has_written.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has written since it was last asked this.
+    pub(super) fn take_written(&self) -> bool {
+        self.has_written.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// All open files.
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    open: HashMap<u64, Arc<Handle>>,
+    /// How many handles each chip file has.
+    counts: HashMap<Node, usize>,
+}
+
+/// A part of a file of which the kernel may hold a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KernelCopy {
+    pub(super) inode: INodeNo,
+    pub(super) offset: u32,
+    pub(super) len: u32,
+}
+
+impl Handles {
+    pub(super) fn open(
+        &self,
+        node: Node,
+        len: u32,
+        is_synchronous: bool,
+        content: Vec<u8>,
+        opener: u32,
+    ) -> FileHandle {
+        let mut table = self.table.lock();
+        table.last += 1;
+        let number = table.last;
+        let handle = Handle {
+            node,
+            is_synchronous,
+            content,
+            opener: Mutex::new(Some(opener)),
+            has_written: AtomicBool::new(false),
+            logical_len: Mutex::new(LogicalLen(len)),
+        };
+        table.open.insert(number, Arc::new(handle));
+        if node.is_chip() {
+            *table.counts.entry(node).or_default() += 1;
+        }
+        FileHandle(number)
+    }
+
+    pub(super) fn find(&self, handle: FileHandle) -> Option<Arc<Handle>> {
+        self.table.lock().open.get(&handle.0).cloned()
+    }
+
+    pub(super) fn close(&self, handle: FileHandle) -> Option<Arc<Handle>> {
+        let mut table = self.table.lock();
+        let handle = table.open.remove(&handle.0)?;
+        if let Some(count) = table.counts.get_mut(&handle.node) {
+            *count -= 1;
+            if *count == 0 {
+                table.counts.remove(&handle.node);
+            }
+        }
+        Some(handle)
+    }
+
+    /// The handle on `node` that `thread` has just opened and not used yet.
+    pub(super) fn just_opened(&self, node: Node, thread: u32) -> Option<Arc<Handle>> {
+        let table = self.table.lock();
+        table
+            .open
+            .iter()
+            .filter(|(_, handle)| handle.node == node && *handle.opener.lock() == Some(thread))
+            .max_by_key(|&(number, _)| number)
+            .map(|(_, handle)| Arc::clone(handle))
+    }
+
+    /// Where the kernel may hold copies of the bytes `offset..offset + len` of `node` other than those of the handle that
+    /// has just written them: the same bytes under other names, and other mappings of the same file.
+    pub(super) fn kernel_copies(&self, tree: &Tree, node: Node, offset: u32, len: u32) -> Vec<KernelCopy> {
+        let start = tree.chip_range(node).start + offset;
+        let end = start + len;
+        let table = self.table.lock();
+        table
+            .counts
+            .iter()
+            .filter(|&(&other, &count)| other != node || count > 1)
+            .filter_map(|(&other, _)| {
+                let range = tree.chip_range(other);
+                let (from, to) = (start.max(range.start), end.min(range.end));
+                (from < to).then(|| KernelCopy {
+                    inode: other.inode(),
+                    offset: from - range.start,
+                    len: to - from,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(handles: &Handles, node: Node) -> FileHandle {
+        handles.open(node, 4096, false, Vec::new(), 7)
+    }
+
+    #[test]
+    fn an_untruncated_file_has_no_gaps() {
+        let handles = Handles::default();
+        let handle = handles.find(open(&handles, Node::Sector(1))).unwrap();
+        assert_eq!(handle.place_write(100, 200), 100);
+        assert_eq!(handle.truncate(4096), None);
+    }
+
+    #[test]
+    fn writing_beyond_a_truncated_end_fills_the_gap_with_zeros() {
+        let handles = Handles::default();
+        let handle = handles.find(open(&handles, Node::Sector(1))).unwrap();
+        assert_eq!(handle.truncate(0), None);
+        assert_eq!(handle.place_write(0, 10), 0);
+        assert_eq!(handle.place_write(100, 200), 10);
+        assert_eq!(handle.place_write(50, 60), 50);
+        assert_eq!(handle.truncate(300), Some(200));
+        assert_eq!(handle.truncate(300), None);
+    }
+
+    #[test]
+    fn only_a_handle_that_has_not_been_used_is_just_opened() {
+        let handles = Handles::default();
+        let first = open(&handles, Node::Raw);
+        assert!(handles.just_opened(Node::Raw, 8).is_none());
+        assert!(handles.just_opened(Node::Sector(1), 7).is_none());
+        handles.find(first).unwrap().mark_used();
+        assert!(handles.just_opened(Node::Raw, 7).is_none());
+    }
+
+    #[test]
+    fn the_other_names_of_written_bytes_are_known_while_open() {
+        let handles = Handles::default();
+        let tree = Tree::new(16 << 20, false, false);
+        let raw = open(&handles, Node::Raw);
+        open(&handles, Node::Sector(1));
+        open(&handles, Node::Sector(5));
+        let copies = handles.kernel_copies(&tree, Node::Raw, 4090, 10);
+        assert_eq!(copies, [KernelCopy { inode: Node::Sector(1).inode(), offset: 0, len: 4 }]);
+        let copies = handles.kernel_copies(&tree, Node::Sector(1), 8, 4);
+        assert_eq!(copies, [KernelCopy { inode: Node::Raw.inode(), offset: 4104, len: 4 }]);
+        handles.close(raw);
+        assert!(handles.kernel_copies(&tree, Node::Sector(1), 8, 4).is_empty());
+    }
+}

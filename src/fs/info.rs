@@ -1,0 +1,140 @@
+//! `info.json`: what is known about the chip and what norfuse has done with it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::image::{Description, Report, SECTOR_LEN};
+
+#[derive(Serialize)]
+struct Info<'a> {
+    norfuse: &'static str,
+    chip: Chip<'a>,
+    protection: Protection<'a>,
+    bus: Bus<'a>,
+    read: Read,
+    cache: Cache,
+    pending: Pending,
+    counters: Counters<'a>,
+}
+
+#[derive(Serialize)]
+struct Chip<'a> {
+    name: &'a str,
+    source: &'static str,
+    jedec_id: &'a str,
+    unique_id: Option<String>,
+    size: u32,
+    page_size: u32,
+    erase_sizes: &'a [u32],
+    sfdp_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Protection<'a> {
+    status_registers: [String; 3],
+    map_a: &'a str,
+    map_b: &'a str,
+}
+
+#[derive(Serialize)]
+struct Bus<'a> {
+    device: &'a str,
+    clock_hz: u32,
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+struct Read {
+    opcode: String,
+    reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct Cache {
+    cached_sectors: usize,
+    sectors: u32,
+}
+
+#[derive(Serialize)]
+struct Pending {
+    bytes: u64,
+    failed: Vec<Failed>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    address: String,
+    error: String,
+}
+
+#[derive(Serialize)]
+struct Counters<'a> {
+    messages: u64,
+    bytes_read: u64,
+    bytes_written: u64,
+    pages_programmed: u64,
+    erases: &'a BTreeMap<u32, u64>,
+    verify_failures: u64,
+    mismatches: u64,
+}
+
+/// The text of `info.json` for a chip on `device`.
+pub(super) fn render(device: &str, description: &Description, report: &Report) -> Vec<u8> {
+    let info = Info {
+        norfuse: env!("CARGO_PKG_VERSION"),
+        chip: Chip {
+            name: &description.name,
+            source: if description.is_known { "table" } else { "SFDP" },
+            jedec_id: &description.jedec_id,
+            unique_id: description.unique_id.as_deref().map(hex),
+            size: description.size,
+            page_size: description.page_len,
+            erase_sizes: &description.erase_lens,
+            sfdp_bytes: description.sfdp.as_ref().map_or(0, Vec::len),
+        },
+        protection: Protection {
+            status_registers: description.status_registers.map(|register| format!("{register:02x}")),
+            map_a: &description.protection_map_a,
+            map_b: &description.protection_map_b,
+        },
+        bus: Bus {
+            device,
+            clock_hz: report.counts.clock_hz,
+            state: if report.failed.is_empty() { "ok" } else { "writes failed" },
+        },
+        read: Read {
+            opcode: format!("{:02X}", report.counts.read_command.opcode),
+            reason: report.counts.read_command.reason,
+        },
+        cache: Cache { cached_sectors: report.cached_sectors, sectors: description.size / SECTOR_LEN },
+        pending: Pending {
+            bytes: report.pending_bytes,
+            failed: report
+                .failed
+                .iter()
+                .map(|(address, error)| Failed {
+                    address: format!("{address:#08x}"),
+                    error: error.to_string(),
+                })
+                .collect(),
+        },
+        counters: Counters {
+            messages: report.totals.messages,
+            bytes_read: report.totals.bytes_read,
+            bytes_written: report.totals.bytes_written,
+            pages_programmed: report.totals.pages_programmed,
+            erases: &report.totals.erases,
+            verify_failures: report.counts.verify_failures,
+            mismatches: report.counts.mismatches,
+        },
+    };
+    let mut text = serde_json::to_vec_pretty(&info).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

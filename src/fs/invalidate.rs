@@ -1,0 +1,68 @@
+//! Telling the kernel to drop its copies of bytes that were written under another name.
+//!
+//! This has a thread of its own. Dropping a page waits for whoever has it locked, which can be a reader whose request one of
+//! the FUSE threads must answer first: on one of those it would wait for itself, where not even SIGKILL helps.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use fuser::Notifier;
+
+use super::handle::KernelCopy;
+
+/// Whatever is to be done once the kernel's copies are gone.
+type Then = Box<dyn FnOnce() + Send>;
+
+struct Job {
+    copies: Vec<KernelCopy>,
+    then: Then,
+}
+
+/// Where requests are left for the thread.
+#[derive(Clone)]
+pub(super) struct Invalidator {
+    jobs: Sender<Job>,
+}
+
+/// What the thread will work on once there is a mount to notify.
+pub struct Invalidations {
+    jobs: Receiver<Job>,
+}
+
+pub(super) fn invalidator() -> (Invalidator, Invalidations) {
+    let (sender, receiver) = channel();
+    (Invalidator { jobs: sender }, Invalidations { jobs: receiver })
+}
+
+impl Invalidator {
+    /// Has the kernel drop `copies`, and calls `then`.
+    pub(super) fn drop_copies(&self, copies: Vec<KernelCopy>, then: Then) {
+        if copies.is_empty() {
+            return then();
+        }
+        if let Err(unsent) = self.jobs.send(Job { copies, then }) {
+            (unsent.0.then)();
+        }
+    }
+}
+
+impl Invalidations {
+    /// Starts the thread; it ends with the file system.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(self, notifier: Notifier) -> io::Result<()> {
+        std::thread::Builder::new().name("invalidate".to_owned()).spawn(move || {
+            for job in self.jobs {
+                for copy in job.copies {
+                    let (offset, len) = (i64::from(copy.offset), i64::from(copy.len));
+                    if let Err(error) = notifier.inval_inode(copy.inode, offset, len) {
+                        log::debug!("the kernel keeps its copy of inode {}: {error}", copy.inode);
+                    }
+                }
+                (job.then)();
+            }
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! `norfuse --identify`: what is on the wire, on one page.
+
+use std::fmt::Write as _;
+
+use crate::chip::Chip;
+use crate::chip::part::Source;
+use crate::chip::status::{Protection, RegisterMap};
+
+/// The page about `chip`, which is on `device`.
+pub fn page(device: &str, chip: &Chip) -> String {
+    let part = chip.part();
+    let mut page = String::new();
+    let mut row = |name: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "{name:<17}{value}");
+    };
+    row("device", device);
+    row("part", &part.name);
+    row(
+        "known from",
+        if part.source == Source::Table { "norfuse's table of parts" } else { "the chip's SFDP" },
+    );
+    row("JEDEC id", &chip.id().to_string());
+    row("unique id", &chip.unique_id().map_or("none".to_owned(), hex));
+    row("size", &format!("{} bytes ({})", part.size, short(part.size)));
+    row("page", &format!("{} bytes", part.page_len));
+    let erases: Vec<String> =
+        part.erase_types.iter().map(|erase| format!("{} ({:02X})", short(erase.len), erase.opcode)).collect();
+    row("erase sizes", &erases.join(", "));
+    row("SFDP", &chip.sfdp().map_or("none".to_owned(), |space| format!("{} bytes", space.len())));
+    let [sr1, sr2, sr3] = chip.status().0;
+    row("status registers", &format!("{sr1:02x} {sr2:02x} {sr3:02x}"));
+    for (name, map) in [("protected, map A", RegisterMap::A), ("protected, map B", RegisterMap::B)] {
+        row(name, &protection(&chip.status().protection(map, part.size)));
+    }
+    row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
+    row("clock", &format!("{} Hz asked for", chip.clock()));
+    row("bytes a message", &chip.max_read_len().to_string());
+    page
+}
+
+fn protection(protection: &Protection) -> String {
+    match protection {
+        Protection::None => "nothing".to_owned(),
+        Protection::Range(range) => format!("{:#08x} to {:#08x}", range.start, range.end - 1),
+        Protection::IndividualLocks => "each block by a lock of its own (WPS)".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn short(len: u32) -> String {
+    if len >= 1 << 20 { format!("{} MiB", len >> 20) } else { format!("{} KiB", len >> 10) }
+}
