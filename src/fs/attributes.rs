@@ -1,6 +1,6 @@
 //! Owners, modes and times of the files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -31,6 +31,8 @@ pub(super) struct Attributes {
     ownership: Ownership,
     started: SystemTime,
     times: Mutex<HashMap<Node, Times>>,
+    /// Chip files whose attributes the kernel has been told since they last changed.
+    told: Mutex<HashSet<Node>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +44,15 @@ struct Times {
 
 impl Attributes {
     pub(super) fn new(ownership: Ownership) -> Self {
-        Self { ownership, started: SystemTime::now(), times: Mutex::default() }
+        Self { ownership, started: SystemTime::now(), times: Mutex::default(), told: Mutex::default() }
     }
 
+    /// The attributes of a file of `size` bytes, for the kernel to keep.
     pub(super) fn of(&self, node: Node, size: u64) -> FileAttr {
+        // Before the times are looked up: whoever changes them meanwhile must find it.
+        if node.is_chip() {
+            self.told.lock().insert(node);
+        }
         let times = self.times(node);
         let kind = node.kind();
         FileAttr {
@@ -71,15 +78,19 @@ impl Attributes {
         }
     }
 
-    /// Takes note that the bytes of `range` on the chip have changed, through whichever file.
-    pub(super) fn touch_chip(&self, range: Range<u32>) {
+    /// Takes note that the bytes of `range` on the chip have changed, through whichever file; returns the files of which the
+    /// kernel now keeps outdated attributes.
+    pub(super) fn touch_chip(&self, range: Range<u32>) -> Vec<Node> {
         let now = SystemTime::now();
         let mut times = self.times.lock();
         let sectors = (range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN)).map(Node::Sector);
-        for node in sectors.chain([Node::Raw]) {
+        for node in sectors.clone().chain([Node::Raw]) {
             let accessed = times.get(&node).map_or(self.started, |times| times.accessed);
             times.insert(node, Times { accessed, modified: now, changed: now });
         }
+        drop(times);
+        let mut told = self.told.lock();
+        sectors.chain([Node::Raw]).filter(|node| told.remove(node)).collect()
     }
 
     pub(super) fn set_times(&self, node: Node, accessed: Option<SystemTime>, modified: Option<SystemTime>) {

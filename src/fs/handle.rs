@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fuser::{FileHandle, INodeNo};
+use fuser::FileHandle;
 use parking_lot::Mutex;
 
+use super::invalidate::KernelCopy;
 use super::node::{Node, Tree};
 
 /// One open file.
@@ -92,14 +93,6 @@ struct Table {
     counts: HashMap<Node, usize>,
 }
 
-/// A part of a file of which the kernel may hold a copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KernelCopy {
-    pub(super) inode: INodeNo,
-    pub(super) offset: u32,
-    pub(super) len: u32,
-}
-
 impl Handles {
     pub(super) fn open(
         &self,
@@ -167,7 +160,7 @@ impl Handles {
             .filter_map(|(&other, _)| {
                 let range = tree.chip_range(other);
                 let (from, to) = (start.max(range.start), end.min(range.end));
-                (from < to).then(|| KernelCopy {
+                (from < to).then(|| KernelCopy::Pages {
                     inode: other.inode(),
                     offset: from - range.start,
                     len: to - from,
@@ -223,9 +216,9 @@ mod tests {
         open(&handles, Node::Sector(1));
         open(&handles, Node::Sector(5));
         let copies = handles.kernel_copies(&tree, Node::Raw, 4090, 10);
-        assert_eq!(copies, [KernelCopy { inode: Node::Sector(1).inode(), offset: 0, len: 4 }]);
+        assert_eq!(copies, [KernelCopy::Pages { inode: Node::Sector(1).inode(), offset: 0, len: 4 }]);
         let copies = handles.kernel_copies(&tree, Node::Sector(1), 8, 4);
-        assert_eq!(copies, [KernelCopy { inode: Node::Raw.inode(), offset: 4104, len: 4 }]);
+        assert_eq!(copies, [KernelCopy::Pages { inode: Node::Raw.inode(), offset: 4104, len: 4 }]);
         handles.close(raw);
         assert!(handles.kernel_copies(&tree, Node::Sector(1), 8, 4).is_empty());
     }

@@ -6,9 +6,36 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use fuser::Notifier;
+use fuser::{INodeNo, Notifier};
 
-use super::handle::KernelCopy;
+/// What the kernel may keep of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KernelCopy {
+    /// Some of its bytes, and its attributes.
+    Pages { inode: INodeNo, offset: u32, len: u32 },
+    /// Its attributes.
+    Attributes { inode: INodeNo },
+}
+
+impl KernelCopy {
+    pub(super) fn inode(&self) -> INodeNo {
+        match *self {
+            Self::Pages { inode, .. } | Self::Attributes { inode } => inode,
+        }
+    }
+
+    pub(super) fn has_pages(&self) -> bool {
+        matches!(self, Self::Pages { .. })
+    }
+
+    /// As the kernel takes it: a negative offset stands for no pages.
+    fn range(&self) -> (i64, i64) {
+        match *self {
+            Self::Pages { offset, len, .. } => (i64::from(offset), i64::from(len)),
+            Self::Attributes { .. } => (-1, 0),
+        }
+    }
+}
 
 /// Whatever is to be done once the kernel's copies are gone.
 type Then = Box<dyn FnOnce() + Send>;
@@ -55,9 +82,9 @@ impl Invalidations {
         std::thread::Builder::new().name("invalidate".to_owned()).spawn(move || {
             for job in self.jobs {
                 for copy in job.copies {
-                    let (offset, len) = (i64::from(copy.offset), i64::from(copy.len));
-                    if let Err(error) = notifier.inval_inode(copy.inode, offset, len) {
-                        log::debug!("the kernel keeps its copy of inode {}: {error}", copy.inode);
+                    let (offset, len) = copy.range();
+                    if let Err(error) = notifier.inval_inode(copy.inode(), offset, len) {
+                        log::debug!("the kernel keeps its copy of inode {}: {error}", copy.inode());
                     }
                 }
                 (job.then)();

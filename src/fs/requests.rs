@@ -10,22 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
 use super::FlashFs;
 use super::errno::errno;
 use super::handle::Handle;
+use super::invalidate::KernelCopy;
 use super::node::Node;
 use crate::image::SECTOR_LEN;
 
-/// Names never change, so the kernel may keep them.
-const NAME_TTL: Duration = Duration::from_secs(3600);
-
-/// Size and times of a file can change through another name, so the kernel asks each time.
-const ATTRIBUTE_TTL: Duration = Duration::ZERO;
+/// Names never change, and the kernel is told when attributes have.
+const TTL: Duration = Duration::from_secs(3600);
 
 const GENERATION: Generation = Generation(0);
 
@@ -55,7 +53,7 @@ impl FlashFs {
         let commit = handle.is_synchronous.then(|| Arc::clone(&self.image));
         let attributes = Arc::clone(&self.attributes);
         let invalidator = self.invalidator.clone();
-        let copies = self.handles.kernel_copies(&self.tree, handle.node, zeros_from, end - zeros_from);
+        let mut copies = self.handles.kernel_copies(&self.tree, handle.node, zeros_from, end - zeros_from);
         self.image.write(
             base + zeros_from,
             base + offset,
@@ -64,7 +62,7 @@ impl FlashFs {
                 if let Err(error) = result {
                     return done(Err(errno(&error)));
                 }
-                attributes.touch_chip(range.clone());
+                copies.extend(outdated(attributes.touch_chip(range.clone())));
                 invalidator.drop_copies(
                     copies,
                     Box::new(move || match commit {
@@ -88,8 +86,8 @@ impl FlashFs {
         let range = base + offset..base + offset + len;
         let attributes = Arc::clone(&self.attributes);
         let invalidator = self.invalidator.clone();
-        let copies: Vec<_> = self.handles.kernel_copies(&self.tree, handle.node, offset, len);
-        let others: Vec<_> = copies.into_iter().filter(|copy| copy.inode != handle.node.inode()).collect();
+        let mut copies = self.handles.kernel_copies(&self.tree, handle.node, offset, len);
+        let inode = handle.node.inode();
         handle.mark_written();
         self.image.write(
             range.start,
@@ -97,9 +95,10 @@ impl FlashFs {
             data,
             Box::new(move |result| match result {
                 Ok(()) => {
-                    attributes.touch_chip(range);
+                    copies.extend(outdated(attributes.touch_chip(range)));
+                    copies.retain(|copy| copy.inode() != inode || !copy.has_pages());
                     reply.written(len);
-                    invalidator.drop_copies(others, Box::new(|| {}));
+                    invalidator.drop_copies(copies, Box::new(|| {}));
                 }
                 Err(error) => reply.error(errno(&error)),
             }),
@@ -140,6 +139,8 @@ impl Filesystem for FlashFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let offered = config.capabilities();
         let wanted = InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
             // Without it the kernel asks for security.capability before every write.
@@ -160,7 +161,7 @@ impl Filesystem for FlashFs {
         match self.tree.node(parent).and_then(|parent| self.tree.lookup(parent, name)) {
             Some(node) => {
                 let attributes = self.attributes.of(node, self.len(node));
-                reply.entry_with_ttls(&ATTRIBUTE_TTL, &NAME_TTL, &attributes, GENERATION);
+                reply.entry(&ttl(node), &attributes, GENERATION);
             }
             None => reply.error(Errno::ENOENT),
         }
@@ -168,7 +169,7 @@ impl Filesystem for FlashFs {
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         match self.tree.node(inode) {
-            Some(node) => reply.attr(&ATTRIBUTE_TTL, &self.attributes.of(node, self.len(node))),
+            Some(node) => reply.attr(&ttl(node), &self.attributes.of(node, self.len(node))),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -203,7 +204,7 @@ impl Filesystem for FlashFs {
         let attributes = Arc::clone(&self.attributes);
         let len = self.len(node);
         let done = move |result| match result {
-            Ok(()) => reply.attr(&ATTRIBUTE_TTL, &attributes.of(node, len)),
+            Ok(()) => reply.attr(&ttl(node), &attributes.of(node, len)),
             Err(error) => reply.error(error),
         };
         match size {
@@ -362,6 +363,28 @@ impl Filesystem for FlashFs {
         while let Some((node, name)) = self.tree.entry(directory, index) {
             index += 1;
             if reply.add(node.inode(), index, node.kind(), name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let Some(directory) = self.tree.node(inode) else {
+            return reply.error(Errno::ENOENT);
+        };
+        let mut index = offset;
+        while let Some((node, name)) = self.tree.entry(directory, index) {
+            index += 1;
+            let attributes = self.attributes.of(node, self.len(node));
+            if reply.add(node.inode(), index, name, &ttl(node), &attributes, GENERATION) {
                 break;
             }
         }
@@ -550,11 +573,20 @@ fn clamp(offset: u64, size: u32, len: usize) -> Range<usize> {
     start..end
 }
 
+/// How long the kernel may keep name and attributes: `info.json` is another one each time.
+fn ttl(node: Node) -> Duration {
+    if node == Node::Info { Duration::ZERO } else { TTL }
+}
+
 fn moment(time: TimeOrNow) -> SystemTime {
     match time {
         TimeOrNow::SpecificTime(time) => time,
         TimeOrNow::Now => SystemTime::now(),
     }
+}
+
+fn outdated(nodes: Vec<Node>) -> impl Iterator<Item = KernelCopy> {
+    nodes.into_iter().map(|node| KernelCopy::Attributes { inode: node.inode() })
 }
 
 fn answer(reply: ReplyEmpty, result: Result<(), Errno>) {
