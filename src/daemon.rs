@@ -188,9 +188,18 @@ fn check_mountpoint(path: &Path) -> Result<PathBuf, Error> {
         return Err(Error::NotADirectory(path.to_owned()));
     }
     let absolute = path.canonicalize().map_err(cannot)?;
-    // A directory that cannot be listed may still be mounted on.
-    if std::fs::read_dir(&absolute).is_ok_and(|mut entries| entries.next().is_some()) {
-        log::warn!("{} is not empty; what it holds is hidden while the chip is mounted", path.display());
+    match std::fs::read_dir(&absolute) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                log::warn!(
+                    "{} is not empty; what it holds is hidden while the chip is mounted",
+                    path.display()
+                );
+            }
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => return Err(cannot(error)),
+        // A directory that cannot be listed may still be mounted on.
+        Err(_) => {}
     }
     Ok(absolute)
 }

@@ -35,14 +35,16 @@ pub mod image;
 pub mod logging;
 pub mod spi;
 
-/// An error and its causes on one line.
+/// An error and its causes on one line, as command-line tools print them.
 pub fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        // Whoever passes an error on as its own has told it already.
         let part = source.to_string();
-        if !text.ends_with(&part) {
+        // Rust appends the number of a system's error to its text.
+        let part = part.split(" (os error ").next().unwrap_or_default();
+        // Whoever passes an error on as its own has told it already.
+        if !text.ends_with(part) {
             text = format!("{text}: {part}");
         }
         cause = source.source();

@@ -573,9 +573,10 @@ fn clamp(offset: u64, size: u32, len: usize) -> Range<usize> {
     start..end
 }
 
-/// How long the kernel may keep name and attributes: `info.json` is another one each time.
+/// How long the kernel may keep name and attributes. `info.json` is another one each time, and a root that is always asked for
+/// shows at once when this process has died.
 fn ttl(node: Node) -> Duration {
-    if node == Node::Info { Duration::ZERO } else { TTL }
+    if matches!(node, Node::Info | Node::Root) { Duration::ZERO } else { TTL }
 }
 
 fn moment(time: TimeOrNow) -> SystemTime {

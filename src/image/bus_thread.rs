@@ -96,7 +96,7 @@ impl BusThread {
         match result {
             Ok(()) => state.answer_ready_reads(),
             Err(error) => {
-                log::error!("{}", with_source(&error));
+                log::error!("{}", crate::error_text(&error));
                 state.fail_reads(&range, &error);
             }
         }
@@ -185,15 +185,4 @@ fn next_read_ahead(state: &State, longest: u32) -> Option<Range<u32>> {
         .windows(state.cache.size())
         .filter(|window| !window.is_empty())
         .find_map(|window| state.first_missing(window, longest))
-}
-
-/// An error with its causes, for the log.
-pub(super) fn with_source(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

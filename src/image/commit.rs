@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SECTOR_LEN;
-use super::bus_thread::{BusThread, with_source};
+use super::bus_thread::BusThread;
 use super::error::Error;
 use super::plan::{Costs, EraseCost, Operation, Plan, Region, Sector, plan, sectors_worth_reading};
 use super::state::tell;
@@ -31,7 +31,7 @@ impl BusThread {
         let mut state = self.shared.state.lock();
         if let Err(error) = &result {
             state.counts.failed_commits += 1;
-            log::error!("{}", with_source(error));
+            log::error!("{}", crate::error_text(error));
         }
         let finished = state.finish_commit(region, sequence, &result);
         state.answer_ready_reads();
