@@ -12,6 +12,9 @@ pub use options::{Access, Error, MountSettings, parse_speed};
 /// The clock without `--speed`, in Hz.
 pub const DEFAULT_SPEED_HZ: u32 = 16_000_000;
 
+/// More readings than this would be a way to wait, not to be surer.
+const MOST_READ_REPEAT: i64 = 16;
+
 const AFTER_HELP: &str = "\
 DEVICE is one of:
   /dev/spidevB.C   a chip on SPI bus B, chip select C
@@ -27,6 +30,8 @@ Mount options:
   -o allow_other, allow_root       let other users, or only root, in beside you
   -o uid=N, gid=N, umask=M         owner, group and (octal) umask of the files; 077 by default
   -o speed=HZ                      as --speed
+  -o read_repeat=N, no_scrub       as --read-repeat, --no-scrub
+  -o state_dir=DIR, no_journal     as --state-dir, --no-journal
   -o auto_unmount                  unmount even if norfuse is killed (needs fusermount3)
   -o debug                         as --debug
   -o sim_realtime                  as --sim-realtime
@@ -66,6 +71,30 @@ struct Arguments {
     /// Mount options, separated by commas
     #[arg(short = 'o', value_name = "OPTIONS", action = ArgAction::Append)]
     options: Vec<String>,
+
+    /// Believe a byte only when N readings agree
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_READ_REPEAT))]
+    read_repeat: Option<u32>,
+
+    /// Do not read again, when the bus is idle, what has been read once
+    #[arg(long)]
+    no_scrub: bool,
+
+    /// Keep the journal of interrupted writes in DIR
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Keep no journal: a write that is interrupted stays half done
+    #[arg(long)]
+    no_journal: bool,
+
+    /// Finish an interrupted write even if the chip cannot be recognised as the one that it was for
+    #[arg(long, conflicts_with_all = ["discard_journal", "no_journal"])]
+    replay_journal: bool,
+
+    /// Drop interrupted writes that are waiting to be finished
+    #[arg(long, conflicts_with = "no_journal")]
+    discard_journal: bool,
 
     /// Let the simulated chip take as long as a real one
     #[arg(long)]
@@ -114,6 +143,33 @@ pub struct DeviceConfig {
     pub sim_faults: Option<PathBuf>,
 }
 
+/// What to do about interrupted writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum JournalMode {
+    /// Keep a journal, and finish what it holds if the chip is recognised.
+    #[default]
+    Keep,
+    /// Keep a journal, and finish what it holds on whatever chip there is.
+    Replay,
+    /// Keep a journal, and drop what it holds.
+    Discard,
+    /// Keep none.
+    Off,
+}
+
+/// How carefully to go about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CareConfig {
+    /// How many readings must agree.
+    pub read_repeat: u32,
+    /// Whether to read again when the bus is idle.
+    pub scrub: bool,
+    /// What to do about interrupted writes.
+    pub journal: JournalMode,
+    /// Where the journal is, if the user says.
+    pub state_dir: Option<PathBuf>,
+}
+
 /// What a mount is asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountConfig {
@@ -123,6 +179,8 @@ pub struct MountConfig {
     pub foreground: bool,
     /// Whether to log everything.
     pub debug: bool,
+    /// How carefully to go about.
+    pub care: CareConfig,
     /// What `-o` asked for.
     pub settings: MountSettings,
 }
@@ -158,7 +216,21 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
     };
     let debug = arguments.debug || options.debug;
     let foreground = arguments.foreground || debug;
-    Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, settings: options.mount }))
+    let care = CareConfig {
+        read_repeat: arguments.read_repeat.or(options.read_repeat).unwrap_or(1),
+        scrub: !(arguments.no_scrub || options.no_scrub),
+        journal: if arguments.no_journal || options.no_journal {
+            JournalMode::Off
+        } else if arguments.discard_journal {
+            JournalMode::Discard
+        } else if arguments.replay_journal {
+            JournalMode::Replay
+        } else {
+            JournalMode::Keep
+        },
+        state_dir: arguments.state_dir.or(options.state_dir),
+    };
+    Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, care, settings: options.mount }))
 }
 
 fn device(name: &str) -> Device {

@@ -1,6 +1,7 @@
 //! The life of a mount: start, background, signals, end.
 
 mod background;
+mod journal;
 mod signals;
 
 use std::io;
@@ -13,11 +14,11 @@ use fuser::{Config, Session, SessionACL};
 use nix::unistd::{getgid, getuid};
 
 use crate::chip::{self, Chip};
-use crate::cli::{Access, DeviceConfig, MountConfig};
+use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig};
 use crate::fs::mount::{self, Mount};
 use crate::fs::{FlashFs, Ownership};
 use crate::image::{self, Image};
-use crate::{device, spi};
+use crate::{device, spi, state_directory};
 use background::Starter;
 
 /// FUSE threads: none of them waits for the bus, so a few serve any number of callers.
@@ -59,6 +60,15 @@ pub enum Error {
     /// Mounting failed.
     #[error(transparent)]
     Mount(#[from] mount::Error),
+    /// There is no place for the journal.
+    #[error(transparent)]
+    StateDirectory(#[from] state_directory::Error),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] image::journal::Error),
+    /// The chip's bytes cannot be served.
+    #[error(transparent)]
+    Image(#[from] image::Error),
     /// The system refused something that is needed to run.
     #[error("cannot {operation}")]
     System {
@@ -87,14 +97,17 @@ fn system(operation: &'static str) -> impl Fn(io::Error) -> Error {
 ///
 /// # Errors
 /// Why there is no mount; or, from the process that serves, what has not reached the chip.
-pub fn run(mut device: DeviceConfig, config: &MountConfig) -> Result<(), Error> {
+pub fn run(mut device: DeviceConfig, mut config: MountConfig) -> Result<(), Error> {
     background::open_standard_descriptors().map_err(system("open /dev/null"))?;
     device::make_absolute(&mut device).map_err(system("find the working directory"))?;
+    if let Some(directory) = &mut config.care.state_dir {
+        *directory = std::path::absolute(&directory).map_err(system("find the working directory"))?;
+    }
     let mountpoint = check_mountpoint(&config.mountpoint)?;
     let starter = if config.foreground { Starter::foreground() } else { background::fork()? };
     match starter {
         None => Ok(()),
-        Some(starter) => match start(&device, config, mountpoint) {
+        Some(starter) => match start(&device, &config, mountpoint) {
             Ok(running) => running.serve(starter),
             Err(error) => Err(starter.fail(error)),
         },
@@ -115,8 +128,14 @@ fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Re
     let chip = Chip::identify(bus, device.speed_hz)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
-    let image = Arc::new(Image::start(chip).map_err(system("start the bus thread"))?);
     let settings = &config.settings;
+    let options = image::Options {
+        read_repeat: config.care.read_repeat,
+        scrub: config.care.scrub,
+        journal: journal::open(&chip, device, &config.care, settings.read_only)?,
+        replay_always: config.care.journal == JournalMode::Replay,
+    };
+    let image = Arc::new(Image::start(chip, options)?);
     let ownership = Ownership {
         uid: settings.uid.unwrap_or(getuid().as_raw()),
         gid: settings.gid.unwrap_or(getgid().as_raw()),

@@ -41,7 +41,7 @@ pub struct FlashFs {
     image: Arc<Image>,
     /// The device's name, for `info.json`.
     device: String,
-    tree: Tree,
+    tree: Arc<Tree>,
     attributes: Arc<Attributes>,
     handles: Arc<Handles>,
     invalidator: Invalidator,
@@ -54,13 +54,21 @@ impl FlashFs {
     pub fn new(image: Arc<Image>, device: String, ownership: Ownership) -> (Self, Invalidations) {
         let description = image.description();
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
+        let tree = Arc::new(tree);
+        let handles: Arc<Handles> = Arc::default();
         let (invalidator, invalidations) = invalidate::invalidator();
+        image.on_correction({
+            let (tree, handles, invalidator) = (Arc::clone(&tree), Arc::clone(&handles), invalidator.clone());
+            Box::new(move |range| {
+                invalidator.drop_copies(handles.all_kernel_copies(&tree, range), Box::new(|| {}));
+            })
+        });
         let fs = Self {
             image,
             device,
             tree,
             attributes: Arc::new(Attributes::new(ownership)),
-            handles: Arc::default(),
+            handles,
             invalidator,
             maps_direct_files: AtomicBool::new(false),
         };

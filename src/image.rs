@@ -9,13 +9,17 @@ mod bus_thread;
 mod cache;
 mod commit;
 mod description;
+mod draft;
 mod error;
+pub mod journal;
 mod pending;
 pub mod plan;
 mod read_ahead;
+mod reading;
+mod recovery;
+mod scrub;
 mod state;
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -25,6 +29,8 @@ use parking_lot::{Condvar, Mutex};
 use bus_thread::BusThread;
 pub use description::{Description, ReadCommand};
 pub use error::Error;
+use journal::{Journal, Record};
+use recovery::Recovery;
 use state::{Read, State, Write, tell};
 
 use crate::chip::{Chip, Counters, Totals};
@@ -54,6 +60,32 @@ struct Shared {
     state: Mutex<State>,
     /// Signalled when the bus thread may have something to do.
     work: Condvar,
+    on_correction: Mutex<Option<OnCorrection>>,
+}
+
+/// Is told of bytes that had been read wrongly and that somebody else may have copies of.
+pub type OnCorrection = Box<dyn Fn(Range<u32>) + Send>;
+
+/// How carefully to go about.
+pub struct Options {
+    /// How many readings must agree before a byte is believed; at least 1.
+    pub read_repeat: u32,
+    /// Whether what was read once is read again when the bus is idle.
+    pub scrub: bool,
+    /// Where to take note of what is going to be done to the chip, and what an earlier process has left undone.
+    pub journal: Option<(Journal, Vec<Record>)>,
+    /// Whether to finish what is left even on a chip that cannot be recognised.
+    pub replay_always: bool,
+}
+
+/// Whether the chip answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It does.
+    #[default]
+    Here,
+    /// Another chip or none did when it was last asked.
+    Gone,
 }
 
 /// What the image has had to do beyond passing bytes on.
@@ -65,6 +97,14 @@ pub struct Counts {
     pub mismatches: u64,
     /// Commits that failed for good.
     pub failed_commits: u64,
+    /// Messages of the scrub.
+    pub scrub_messages: u64,
+    /// Bytes that the scrub has read.
+    pub scrub_bytes_read: u64,
+    /// Bytes that the scrub has sent, all of them commands.
+    pub scrub_bytes_written: u64,
+    /// Whether the chip answers.
+    pub presence: Presence,
     /// The clock in Hz.
     pub clock_hz: u32,
     /// How data is read.
@@ -76,6 +116,8 @@ pub struct Counts {
 pub struct Report {
     /// Sectors in the cache.
     pub cached_sectors: usize,
+    /// Sectors in the cache of which several readings agreed, or that read back as they were written.
+    pub verified_sectors: usize,
     /// Bytes written and not yet on the chip.
     pub pending_bytes: u64,
     /// Where the chip refused what was written: the address of the region and why.
@@ -87,20 +129,58 @@ pub struct Report {
 }
 
 impl Image {
-    /// Takes over `chip` and starts its bus thread.
+    /// Takes over `chip`, starts its bus thread, and finishes what the journal says is left to do.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn start(chip: Chip) -> io::Result<Self> {
+    /// [`Error::Unrecognised`] when it is not sure that what is left is about this chip, the error of the commit when it
+    /// cannot be finished; either way the journal keeps it. [`Error::System`] when there is no thread to be had.
+    pub fn start(chip: Chip, options: Options) -> Result<Self, Error> {
+        let mut chip = chip;
+        let (journal, records) = match options.journal {
+            Some((journal, records)) => (Some(journal), records),
+            None => (None, Vec::new()),
+        };
+        if !options.replay_always {
+            recovery::recognise(&mut chip, &records)?;
+        }
         let size = chip.part().size;
-        let region_len = chip.part().largest_erase_len().max(SMALLEST_REGION).min(size);
-        let shared =
-            Arc::new(Shared { state: Mutex::new(State::new(size, region_len)), work: Condvar::new() });
+        let region_len = region_len(&chip);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(size, region_len)),
+            work: Condvar::new(),
+            on_correction: Mutex::new(None),
+        });
         let counters = chip.counters();
         let description = Description::of(&chip);
-        let thread = BusThread::new(Arc::clone(&shared), chip, region_len);
-        let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run())?;
-        Ok(Self { shared, counters, description, size, thread: Mutex::new(Some(thread)) })
+        let recovery = Recovery::new(journal);
+        let thread = BusThread::new(Arc::clone(&shared), chip, recovery, options.read_repeat, options.scrub);
+        let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run()).map_err(
+            |source| Error::System { operation: "start the bus thread", source: Arc::new(source) },
+        )?;
+        let image = Self { shared, counters, description, size, thread: Mutex::new(Some(thread)) };
+        image.replay(&records)?;
+        Ok(image)
+    }
+
+    /// Writes what the records say, as if a user had; what is there already costs nothing.
+    fn replay(&self, records: &[Record]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        log::warn!("finishing {} interrupted writes", records.len());
+        let mut state = self.shared.state.lock();
+        for range in records.iter().flat_map(|record| &record.ranges) {
+            state.pending.write(range.address, &range.bytes);
+        }
+        drop(state);
+        self.commit_and_wait()?;
+        log::warn!("the interrupted writes are finished");
+        Ok(())
+    }
+
+    /// Has `corrected` called with ranges that were read wrongly and have been corrected in the cache.
+    pub fn on_correction(&self, corrected: OnCorrection) {
+        *self.shared.on_correction.lock() = Some(corrected);
     }
 
     /// The chip's size in bytes.
@@ -173,6 +253,7 @@ impl Image {
         let state = self.shared.state.lock();
         Report {
             cached_sectors: state.cache.cached_count(),
+            verified_sectors: state.cache.verified_count(),
             pending_bytes: state.pending.byte_count(),
             failed: state.failed().map(|(address, error)| (address, error.clone())).collect(),
             counts: state.counts,
@@ -180,32 +261,50 @@ impl Image {
         }
     }
 
+    /// The moment, for [`failure_since`](Self::failure_since).
+    pub fn moment(&self) -> u64 {
+        self.shared.state.lock().now()
+    }
+
+    /// Why a commit of something in `range` has failed after `since`, if one has, whoever asked for it.
+    pub fn failure_since(&self, range: &Range<u32>, since: u64) -> Option<Error> {
+        self.shared.state.lock().failure_since(range, since)
+    }
+
+    fn commit_and_wait(&self) -> Result<(), Error> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.commit(0..self.size, Box::new(move |result| drop(sender.send(result))));
+        receiver.recv().unwrap_or(Err(Error::Stopped))
+    }
+
     /// Puts everything pending on the chip and ends the bus thread. Later requests are refused.
     ///
     /// # Errors
     /// Why not all of it is on the chip.
     pub fn stop(&self) -> Result<(), Error> {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        self.commit(0..self.size, Box::new(move |result| drop(sender.send(result))));
-        let result = receiver.recv().unwrap_or(Err(Error::Stopped));
+        let Some(thread) = self.thread.lock().take() else {
+            return Ok(());
+        };
+        let result = self.commit_and_wait();
         self.shared.state.lock().stopping = true;
         self.shared.work.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
-            if thread.join().is_err() {
-                log::error!("the bus thread failed");
-                return Err(Error::Stopped);
-            }
+        if thread.join().is_err() {
+            log::error!("the bus thread failed");
+            return Err(Error::Stopped);
         }
         result
     }
 }
 
+/// What is planned on its own, in bytes: the largest erase unit, or a little more.
+pub fn region_len(chip: &Chip) -> u32 {
+    chip.part().largest_erase_len().max(SMALLEST_REGION).min(chip.part().size)
+}
+
 impl Drop for Image {
     fn drop(&mut self) {
-        if self.thread.lock().is_some() {
-            if let Err(error) = self.stop() {
-                log::error!("{error}");
-            }
+        if let Err(error) = self.stop() {
+            log::error!("{}", crate::error_text(&error));
         }
     }
 }

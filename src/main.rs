@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Mount(device, config)) => {
             logging::start(config.debug, config.foreground);
-            daemon::run(device, &config)
+            daemon::run(device, config)
         }
         Err(error) => {
             eprintln!("norfuse: {error}");

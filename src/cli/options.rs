@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::MOST_READ_REPEAT;
 use crate::fs::mount::Flag;
 
 /// The range of clocks that an SPI flash and a programmer could have in common, in Hz.
@@ -83,6 +84,10 @@ pub(super) struct Options {
     pub(super) mount: MountSettings,
     pub(super) speed_hz: Option<u32>,
     pub(super) debug: bool,
+    pub(super) read_repeat: Option<u32>,
+    pub(super) no_scrub: bool,
+    pub(super) no_journal: bool,
+    pub(super) state_dir: Option<PathBuf>,
     pub(super) sim_realtime: bool,
     pub(super) sim_faults: Option<PathBuf>,
 }
@@ -126,8 +131,10 @@ impl Options {
             "allow_root" => self.mount.access = Access::OwnerAndRoot,
             "auto_unmount" => self.mount.auto_unmount = true,
             "debug" => self.debug = true,
+            "no_scrub" => self.no_scrub = true,
+            "no_journal" => self.no_journal = true,
             "sim_realtime" => self.sim_realtime = true,
-            "uid" | "gid" | "umask" | "speed" | "sim_faults" => {
+            "uid" | "gid" | "umask" | "speed" | "read_repeat" | "state_dir" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
             }
             _ => match Flag::find(word) {
@@ -148,6 +155,8 @@ impl Options {
                 let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
                 self.speed_hz = Some(speed);
             }
+            "read_repeat" => self.read_repeat = Some(read_repeat(value)?),
+            "state_dir" => self.state_dir = Some(PathBuf::from(value)),
             "sim_faults" => self.sim_faults = Some(PathBuf::from(value)),
             _ if is_for_others(name, FOR_OTHERS_WITH_VALUE) => {}
             _ => return Err(Error::Unknown(format!("{name}={value}"))),
@@ -175,6 +184,16 @@ fn umask(value: &str) -> Result<u16, Error> {
         .ok()
         .filter(|&mask| mask <= 0o777)
         .ok_or_else(|| value_error("umask", expected, value))
+}
+
+fn read_repeat(value: &str) -> Result<u32, Error> {
+    let expected = "a number from 1 to 16";
+    let repeat = number("read_repeat", value, expected, 10)?;
+    if (1..=MOST_READ_REPEAT).contains(&i64::from(repeat)) {
+        Ok(repeat)
+    } else {
+        Err(value_error("read_repeat", expected, value))
+    }
 }
 
 const SPEED_FORM: &str = "a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
@@ -235,7 +254,18 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        for list in ["uid=pi", "gid=-1", "umask=9", "umask=1000", "speed=fast", "speed=0", "speed", "uid"] {
+        for list in [
+            "uid=pi",
+            "gid=-1",
+            "umask=9",
+            "umask=1000",
+            "speed=fast",
+            "speed=0",
+            "speed",
+            "uid",
+            "read_repeat=0",
+            "read_repeat=17",
+        ] {
             assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");
         }
         let options = parse("uid=1000,gid=100,umask=0027,speed=32M,allow_root").unwrap();

@@ -8,9 +8,12 @@ pub(super) fn errno(error: &Error) -> Errno {
     match error {
         Error::Read { .. }
         | Error::Write { .. }
+        | Error::Journal { .. }
         | Error::Verify { .. }
         | Error::Unstable { .. }
         | Error::NotErasable { .. }
+        | Error::Unrecognised
+        | Error::System { .. }
         | Error::Stopped => Errno::EIO,
     }
 }

@@ -1,8 +1,9 @@
 //! Open files: what each has written, and how long it takes its file to be.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fuser::FileHandle;
 use parking_lot::Mutex;
@@ -21,7 +22,12 @@ pub(super) struct Handle {
     /// The thread that opened it, until it is first used: the truncation that is part of open(O_TRUNC) comes from the same
     /// thread right after, and without a handle.
     opener: Mutex<Option<u32>>,
+    /// Whether it has written since it was last committed.
     has_written: AtomicBool,
+    /// Whether it has ever written.
+    is_writer: AtomicBool,
+    /// Failures up to this moment of the image are not for this handle, or it has been told.
+    told_until: AtomicU64,
     logical_len: Mutex<LogicalLen>,
 }
 
@@ -70,7 +76,17 @@ impl Handle {
     }
 
     pub(super) fn mark_written(&self) {
+        self.is_writer.store(true, Ordering::SeqCst);
         self.has_written.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_writer(&self) -> bool {
+        self.is_writer.load(Ordering::SeqCst)
+    }
+
+    /// The moment up to which it knows of failures; from now on that is `moment`.
+    pub(super) fn take_told_until(&self, moment: u64) -> u64 {
+        self.told_until.swap(moment, Ordering::SeqCst)
     }
 
     /// Whether it has written since it was last asked this.
@@ -101,6 +117,7 @@ impl Handles {
         is_synchronous: bool,
         content: Vec<u8>,
         opener: u32,
+        moment: u64,
     ) -> FileHandle {
         let mut table = self.table.lock();
         table.last += 1;
@@ -111,6 +128,8 @@ impl Handles {
             content,
             opener: Mutex::new(Some(opener)),
             has_written: AtomicBool::new(false),
+            is_writer: AtomicBool::new(false),
+            told_until: AtomicU64::new(moment),
             logical_len: Mutex::new(LogicalLen(len)),
         };
         table.open.insert(number, Arc::new(handle));
@@ -151,23 +170,30 @@ impl Handles {
     /// has just written them: the same bytes under other names, and other mappings of the same file.
     pub(super) fn kernel_copies(&self, tree: &Tree, node: Node, offset: u32, len: u32) -> Vec<KernelCopy> {
         let start = tree.chip_range(node).start + offset;
-        let end = start + len;
         let table = self.table.lock();
-        table
-            .counts
-            .iter()
-            .filter(|&(&other, &count)| other != node || count > 1)
-            .filter_map(|(&other, _)| {
-                let range = tree.chip_range(other);
-                let (from, to) = (start.max(range.start), end.min(range.end));
-                (from < to).then(|| KernelCopy::Pages {
-                    inode: other.inode(),
-                    offset: from - range.start,
-                    len: to - from,
-                })
-            })
-            .collect()
+        let others = table.counts.iter().filter(|&(&other, &count)| other != node || count > 1);
+        copies_of(tree, start..start + len, others.map(|(&other, _)| other))
     }
+
+    /// Where the kernel may hold copies of these bytes of the chip.
+    pub(super) fn all_kernel_copies(&self, tree: &Tree, range: Range<u32>) -> Vec<KernelCopy> {
+        copies_of(tree, range, self.table.lock().counts.keys().copied())
+    }
+}
+
+/// The parts of the chip files `nodes` that show bytes of `range`.
+fn copies_of(tree: &Tree, range: Range<u32>, nodes: impl Iterator<Item = Node>) -> Vec<KernelCopy> {
+    nodes
+        .filter_map(|node| {
+            let shown = tree.chip_range(node);
+            let (from, to) = (range.start.max(shown.start), range.end.min(shown.end));
+            (from < to).then(|| KernelCopy::Pages {
+                inode: node.inode(),
+                offset: from - shown.start,
+                len: to - from,
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -175,7 +201,7 @@ mod tests {
     use super::*;
 
     fn open(handles: &Handles, node: Node) -> FileHandle {
-        handles.open(node, 4096, false, Vec::new(), 7)
+        handles.open(node, 4096, false, Vec::new(), 7, 0)
     }
 
     #[test]

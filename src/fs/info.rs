@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::image::{Description, Report, SECTOR_LEN};
+use crate::image::{Description, Presence, Report, SECTOR_LEN};
 
 #[derive(Serialize)]
 struct Info<'a> {
@@ -14,6 +14,7 @@ struct Info<'a> {
     bus: Bus<'a>,
     read: Read,
     cache: Cache,
+    scrub: Scrub,
     pending: Pending,
     counters: Counters<'a>,
 }
@@ -53,7 +54,14 @@ struct Read {
 #[derive(Serialize)]
 struct Cache {
     cached_sectors: usize,
+    verified_sectors: usize,
     sectors: u32,
+}
+
+#[derive(Serialize)]
+struct Scrub {
+    messages: u64,
+    bytes_read: u64,
 }
 
 #[derive(Serialize)]
@@ -81,6 +89,7 @@ struct Counters<'a> {
 
 /// The text of `info.json` for a chip on `device`.
 pub(super) fn render(device: &str, description: &Description, report: &Report) -> Vec<u8> {
+    let counts = &report.counts;
     let info = Info {
         norfuse: env!("CARGO_PKG_VERSION"),
         chip: Chip {
@@ -100,14 +109,23 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
         },
         bus: Bus {
             device,
-            clock_hz: report.counts.clock_hz,
-            state: if report.failed.is_empty() { "ok" } else { "writes failed" },
+            clock_hz: counts.clock_hz,
+            state: match counts.presence {
+                Presence::Gone => "chip gone",
+                Presence::Here if report.failed.is_empty() => "ok",
+                Presence::Here => "writes failed",
+            },
         },
         read: Read {
-            opcode: format!("{:02X}", report.counts.read_command.opcode),
-            reason: report.counts.read_command.reason,
+            opcode: format!("{:02X}", counts.read_command.opcode),
+            reason: counts.read_command.reason,
         },
-        cache: Cache { cached_sectors: report.cached_sectors, sectors: description.size / SECTOR_LEN },
+        cache: Cache {
+            cached_sectors: report.cached_sectors,
+            verified_sectors: report.verified_sectors,
+            sectors: description.size / SECTOR_LEN,
+        },
+        scrub: Scrub { messages: counts.scrub_messages, bytes_read: counts.scrub_bytes_read },
         pending: Pending {
             bytes: report.pending_bytes,
             failed: report
@@ -120,13 +138,13 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
                 .collect(),
         },
         counters: Counters {
-            messages: report.totals.messages,
-            bytes_read: report.totals.bytes_read,
-            bytes_written: report.totals.bytes_written,
+            messages: report.totals.messages - counts.scrub_messages,
+            bytes_read: report.totals.bytes_read - counts.scrub_bytes_read,
+            bytes_written: report.totals.bytes_written - counts.scrub_bytes_written,
             pages_programmed: report.totals.pages_programmed,
             erases: &report.totals.erases,
-            verify_failures: report.counts.verify_failures,
-            mismatches: report.counts.mismatches,
+            verify_failures: counts.verify_failures,
+            mismatches: counts.mismatches,
         },
     };
     let mut text = serde_json::to_vec_pretty(&info).unwrap_or_default();

@@ -20,7 +20,7 @@ use super::errno::errno;
 use super::handle::Handle;
 use super::invalidate::KernelCopy;
 use super::node::Node;
-use crate::image::SECTOR_LEN;
+use crate::image::{self, SECTOR_LEN};
 
 /// Names never change, and the kernel is told when attributes have.
 const TTL: Duration = Duration::from_secs(3600);
@@ -105,14 +105,31 @@ impl FlashFs {
         );
     }
 
-    /// Puts what a handle's file has pending on the chip, if the handle has written.
-    fn commit_handle(&self, handle: &Handle, done: impl FnOnce(Result<(), Errno>) + Send + 'static) {
-        if handle.take_written() {
-            let range = self.tree.chip_range(handle.node);
-            self.image.commit(range, Box::new(move |result| done(result.map_err(|error| errno(&error)))));
-        } else {
-            done(Ok(()));
+    /// Puts what a handle's file has pending on the chip, if the handle has written. A handle that has ever written is also told,
+    /// once, of what has failed without anybody to be told.
+    fn commit_handle(&self, handle: Arc<Handle>, done: impl FnOnce(Result<(), Errno>) + Send + 'static) {
+        if !handle.is_writer() {
+            return done(Ok(()));
         }
+        let range = self.tree.chip_range(handle.node);
+        let image = Arc::clone(&self.image);
+        let has_written = handle.take_written();
+        let tell = {
+            let range = range.clone();
+            move |result: Result<(), image::Error>| {
+                let told_until = handle.take_told_until(image.moment());
+                let result = match result {
+                    Ok(()) => image.failure_since(&range, told_until).map_or(Ok(()), Err),
+                    Err(error) => {
+                        // It is still not on the chip: the next flush tries again.
+                        handle.mark_written();
+                        Err(error)
+                    }
+                };
+                done(result.map_err(|error| errno(&error)));
+            }
+        };
+        if has_written { self.image.commit(range, Box::new(tell)) } else { tell(Ok(())) }
     }
 
     /// The truncation part of a setattr. `done` is called when the file reads as it should.
@@ -226,7 +243,9 @@ impl Filesystem for FlashFs {
         };
         let is_synchronous = flags.0 & (libc::O_SYNC | libc::O_DSYNC) != 0;
         let len = u32::try_from(self.tree.chip_range(node).len()).unwrap_or(u32::MAX);
-        let handle = self.handles.open(node, len, is_synchronous, self.content(node), request.pid());
+        let content = self.content(node);
+        let handle =
+            self.handles.open(node, len, is_synchronous, content, request.pid(), self.image.moment());
         let direct = !node.is_chip() || self.maps_direct_files.load(Ordering::Relaxed);
         reply.opened(handle, if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() });
     }
@@ -308,7 +327,7 @@ impl Filesystem for FlashFs {
         reply: ReplyEmpty,
     ) {
         match self.handles.find(handle) {
-            Some(handle) => self.commit_handle(&handle, move |result| answer(reply, result)),
+            Some(handle) => self.commit_handle(handle, move |result| answer(reply, result)),
             None => reply.error(Errno::EBADF),
         }
     }
@@ -323,9 +342,11 @@ impl Filesystem for FlashFs {
     ) {
         match self.handles.find(handle) {
             Some(handle) => {
-                // What was written through mappings, or by others, is asked for too.
-                handle.mark_written();
-                self.commit_handle(&handle, move |result| answer(reply, result));
+                // Somebody who has not written may still want to be sure of what others have.
+                if handle.node.is_chip() {
+                    handle.mark_written();
+                }
+                self.commit_handle(handle, move |result| answer(reply, result));
             }
             None => reply.error(Errno::EBADF),
         }
@@ -344,7 +365,7 @@ impl Filesystem for FlashFs {
         reply.ok();
         if let Some(handle) = self.handles.close(handle) {
             // Nobody can be told any more; the image logs what fails and keeps it pending.
-            self.commit_handle(&handle, |_| {});
+            self.commit_handle(handle, |_| {});
         }
     }
 

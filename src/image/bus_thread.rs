@@ -1,48 +1,73 @@
-//! The one thread that owns the chip: it reads for whoever waits, commits, and reads ahead when nobody does.
+//! The one thread that owns the chip: it reads for whoever waits, commits, reads ahead when nobody does, and scrubs when the bus
+//! is idle.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::cache::Trust;
 use super::error::Error;
+use super::recovery::Recovery;
+use super::scrub::Scrub;
 use super::state::{State, tell};
-use super::{SECTOR_LEN, Shared};
+use super::{Presence, SECTOR_LEN, Shared};
 use crate::chip::Chip;
 
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
     pub(super) chip: Chip,
+    pub(super) presence: Presence,
+    pub(super) read_repeat: u32,
+    pub(super) recovery: Recovery,
+    pub(super) scrub: Scrub,
+    scrubs: bool,
     /// What one message reads, or a sector where that is less.
     buffer: Vec<u8>,
-    /// A region as the chip holds it and as it should be.
-    pub(super) current: Vec<u8>,
-    pub(super) wanted: Vec<u8>,
 }
 
 enum Job {
     /// Read this run of sectors; somebody waits for it.
     Read(Range<u32>),
-    /// Put this region on the chip.
-    Commit(u32),
+    /// Put these regions on the chip.
+    Commit(Vec<u32>),
     /// Read this run of sectors; nobody waits for it yet.
     ReadAhead(Range<u32>),
+    /// Read this run of sectors again.
+    Scrub(Range<u32>),
     /// End the thread.
     Stop,
 }
 
 impl BusThread {
-    pub(super) fn new(shared: Arc<Shared>, chip: Chip, region_len: u32) -> Self {
-        let region = vec![0xFF; region_len as usize];
-        let thread = Self { shared, chip, buffer: Vec::new(), current: region.clone(), wanted: region };
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        chip: Chip,
+        recovery: Recovery,
+        read_repeat: u32,
+        scrubs: bool,
+    ) -> Self {
+        let thread = Self {
+            shared,
+            chip,
+            presence: Presence::Here,
+            read_repeat,
+            recovery,
+            scrub: Scrub::new(),
+            scrubs,
+            buffer: Vec::new(),
+        };
         thread.show_bus(&mut thread.shared.state.lock());
         thread
     }
 
+    /// Serves until the image is stopped.
     pub(super) fn run(mut self) {
         loop {
             match self.next_job() {
                 Job::Read(range) => self.read_for_callers(range),
-                Job::Commit(region) => self.commit(region),
+                Job::Commit(regions) => self.commit(&regions),
                 Job::ReadAhead(range) => self.read_ahead(range),
+                Job::Scrub(range) => self.scrub(range),
                 Job::Stop => break,
             }
         }
@@ -50,23 +75,32 @@ impl BusThread {
         tell(finished);
     }
 
-    fn next_job(&self) -> Job {
+    fn next_job(&mut self) -> Job {
         let longest = self.longest_run();
         let mut state = self.shared.state.lock();
         loop {
             if let Some(range) = next_read(&mut state, longest) {
+                self.scrub.postpone();
                 return Job::Read(range);
             }
-            if let Some(region) = state.next_commit() {
-                return Job::Commit(region);
+            let regions = state.next_commit();
+            if !regions.is_empty() {
+                self.scrub.postpone();
+                return Job::Commit(regions);
             }
             if state.stopping {
                 return Job::Stop;
             }
             if let Some(range) = next_read_ahead(&state, longest) {
+                self.scrub.postpone();
                 return Job::ReadAhead(range);
             }
-            match state.next_quiet() {
+            let scrub_due = match self.scrub.next(&state, longest).filter(|_| self.scrubs) {
+                Some(Ok(range)) => return Job::Scrub(range),
+                Some(Err(due)) => Some(due),
+                None => None,
+            };
+            match earliest(state.next_quiet(), scrub_due) {
                 Some(due) => drop(self.shared.work.wait_until(&mut state, due)),
                 None => self.shared.work.wait(&mut state),
             }
@@ -103,39 +137,32 @@ impl BusThread {
     }
 
     fn read_ahead(&mut self, range: Range<u32>) {
-        if self.fill_cache(range).is_err() {
+        let result = self.fill_cache(range);
+        let mut state = self.shared.state.lock();
+        if result.is_err() {
             // Whoever asks for these bytes is told; nobody has.
-            self.shared.state.lock().read_ahead = Default::default();
+            state.read_ahead = Default::default();
         }
-        self.shared.state.lock().answer_ready_reads();
+        state.answer_ready_reads();
     }
 
     /// Reads a run of sectors from the chip into the cache.
     pub(super) fn fill_cache(&mut self, range: Range<u32>) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(range.len(), 0);
-        let result = self.read_chip(range.start, &mut buffer);
+        let result = self.read_sectors(range.start, &mut buffer);
         let mut state = self.shared.state.lock();
-        if result.is_ok() {
-            state.cache.fill(range.start, &buffer);
+        if let Ok(trust) = result {
+            state.cache.fill(range.start, &buffer, trust);
         }
         self.show_bus(&mut state);
         drop(state);
         self.buffer = buffer;
-        result
-    }
-
-    pub(super) fn read_chip(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        let len = bytes.len();
-        self.chip.read(address, bytes).map_err(|source| Error::Read {
-            address,
-            len,
-            source: Arc::new(source),
-        })
+        result.map(drop)
     }
 
     /// Clock and read command can change while the chip is in use.
-    fn show_bus(&self, state: &mut State) {
+    pub(super) fn show_bus(&self, state: &mut State) {
         state.counts.clock_hz = self.chip.clock();
         state.counts.read_command = self.chip.read_mode().into();
     }
@@ -143,26 +170,25 @@ impl BusThread {
     /// Reads those of `sectors` that are not cached, neighbours in one go.
     pub(super) fn fill_missing(&mut self, sectors: &[u32]) -> Result<(), Error> {
         let longest = (self.longest_run() / SECTOR_LEN).max(1);
-        let mut index = 0;
-        while index < sectors.len() {
-            let first = sectors[index];
-            let mut end = first;
+        let mut rest = sectors;
+        while let [first, ..] = *rest {
             let state = self.shared.state.lock();
-            while index < sectors.len()
-                && sectors[index] == end
-                && end - first < longest
-                && !state.cache.is_cached(end)
-            {
-                end += 1;
-                index += 1;
-            }
+            let run = (first..)
+                .zip(rest)
+                .take_while(|&(expected, &sector)| {
+                    sector == expected
+                        && expected - first < longest
+                        && state.cache.trust(sector) == Trust::Unknown
+                })
+                .count();
             drop(state);
-            if end == first {
-                index += 1;
-                continue;
+            let (run, behind) = rest.split_at(run.max(1));
+            if !self.shared.state.lock().cache.is_cached(first) {
+                let end = run.last().map_or(first, |last| last + 1);
+                self.fill_cache(first * SECTOR_LEN..end * SECTOR_LEN)?;
+                self.serve_readers();
             }
-            self.fill_cache(first * SECTOR_LEN..end * SECTOR_LEN)?;
-            self.serve_readers();
+            rest = behind;
         }
         Ok(())
     }
@@ -185,4 +211,11 @@ fn next_read_ahead(state: &State, longest: u32) -> Option<Range<u32>> {
         .windows(state.cache.size())
         .filter(|window| !window.is_empty())
         .find_map(|window| state.first_missing(window, longest))
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }

@@ -4,17 +4,31 @@ use std::ops::Range;
 
 use super::SECTOR_LEN;
 
+/// How much is known of a sector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Nothing: it is not cached.
+    Unknown,
+    /// It has been read once.
+    ReadOnce,
+    /// Several readings agreed, or it read back as it was written.
+    Verified,
+}
+
 pub(super) struct Cache {
     /// As long as the chip; the system backs a page with memory when it is first filled.
     bytes: Vec<u8>,
-    cached: Vec<bool>,
+    trust: Vec<Trust>,
+    /// Sectors that are not [`Trust::Unknown`].
     cached_count: usize,
+    verified_count: usize,
 }
 
 impl Cache {
     pub(super) fn new(size: u32) -> Self {
         let sectors = (size / SECTOR_LEN) as usize;
-        Self { bytes: vec![0; size as usize], cached: vec![false; sectors], cached_count: 0 }
+        let trust = vec![Trust::Unknown; sectors];
+        Self { bytes: vec![0; size as usize], trust, cached_count: 0, verified_count: 0 }
     }
 
     pub(super) fn size(&self) -> u32 {
@@ -25,8 +39,30 @@ impl Cache {
         self.cached_count
     }
 
+    pub(super) fn verified_count(&self) -> usize {
+        self.verified_count
+    }
+
+    pub(super) fn trust(&self, sector: u32) -> Trust {
+        self.trust.get(sector as usize).copied().unwrap_or(Trust::Unknown)
+    }
+
     pub(super) fn is_cached(&self, sector: u32) -> bool {
-        self.cached.get(sector as usize).copied().unwrap_or(false)
+        self.trust(sector) != Trust::Unknown
+    }
+
+    /// The first sector from `from` on, around the end of the chip if need be, that has been read only once.
+    pub(super) fn next_read_once(&self, from: u32) -> Option<u32> {
+        if self.cached_count == self.verified_count {
+            return None;
+        }
+        let (before, behind) = self.trust.split_at((from as usize).min(self.trust.len()));
+        let is_read_once = |trust: &Trust| *trust == Trust::ReadOnce;
+        let index = match behind.iter().position(is_read_once) {
+            Some(index) => before.len() + index,
+            None => before.iter().position(is_read_once)?,
+        };
+        u32::try_from(index).ok()
     }
 
     /// The bytes of `range`, meaningful where their sectors are cached.
@@ -35,20 +71,33 @@ impl Cache {
     }
 
     /// Takes over whole sectors from the sector-aligned `address` on.
-    pub(super) fn fill(&mut self, address: u32, bytes: &[u8]) {
+    pub(super) fn fill(&mut self, address: u32, bytes: &[u8], trust: Trust) {
         let start = address as usize;
         self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
         let first = start / SECTOR_LEN as usize;
-        for cached in &mut self.cached[first..first + bytes.len() / SECTOR_LEN as usize] {
-            self.cached_count += usize::from(!*cached);
-            *cached = true;
+        for index in first..first + bytes.len() / SECTOR_LEN as usize {
+            self.set_trust(index, trust);
+        }
+    }
+
+    /// What is cached of a sector has read the same again.
+    pub(super) fn verify(&mut self, sector: u32) {
+        if self.is_cached(sector) {
+            self.set_trust(sector as usize, Trust::Verified);
         }
     }
 
     pub(super) fn forget(&mut self, sector: u32) {
-        if let Some(cached) = self.cached.get_mut(sector as usize) {
-            self.cached_count -= usize::from(*cached);
-            *cached = false;
+        self.set_trust(sector as usize, Trust::Unknown);
+    }
+
+    fn set_trust(&mut self, index: usize, trust: Trust) {
+        if let Some(present) = self.trust.get_mut(index) {
+            self.cached_count -= usize::from(*present != Trust::Unknown);
+            self.verified_count -= usize::from(*present == Trust::Verified);
+            *present = trust;
+            self.cached_count += usize::from(trust != Trust::Unknown);
+            self.verified_count += usize::from(trust == Trust::Verified);
         }
     }
 }
@@ -60,7 +109,7 @@ mod tests {
     #[test]
     fn what_was_filled_is_cached_until_forgotten() {
         let mut cache = Cache::new(4 * SECTOR_LEN);
-        cache.fill(SECTOR_LEN, &[7; 2 * SECTOR_LEN as usize]);
+        cache.fill(SECTOR_LEN, &[7; 2 * SECTOR_LEN as usize], Trust::ReadOnce);
         assert_eq!(
             (0..4).map(|sector| cache.is_cached(sector)).collect::<Vec<_>>(),
             [false, true, true, false]
@@ -70,5 +119,18 @@ mod tests {
         cache.forget(1);
         assert_eq!(cache.cached_count(), 1);
         assert!(!cache.is_cached(1));
+    }
+    #[test]
+    fn sectors_that_were_read_once_are_found_in_turn_until_verified() {
+        let mut cache = Cache::new(4 * SECTOR_LEN);
+        cache.fill(0, &[7; 4 * SECTOR_LEN as usize], Trust::ReadOnce);
+        cache.verify(2);
+        assert_eq!(cache.next_read_once(2), Some(3));
+        cache.verify(3);
+        assert_eq!(cache.next_read_once(2), Some(0));
+        cache.verify(0);
+        cache.verify(1);
+        assert_eq!(cache.next_read_once(0), None);
+        assert_eq!(cache.verified_count(), 4);
     }
 }

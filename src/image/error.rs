@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::journal;
 use crate::chip;
 
 /// Why bytes could not be read, or did not get onto the chip. Cheap to clone: several callers may wait for one operation.
@@ -28,6 +29,12 @@ pub enum Error {
         /// The chip's reason.
         source: Arc<chip::Error>,
     },
+    /// The host could not take note of what was going to be done, so it was not done.
+    #[error("nothing was erased or programmed; what was written stays pending")]
+    Journal {
+        /// Why not.
+        source: Arc<journal::Error>,
+    },
     /// What was written does not read back.
     #[error(
         "{address:#08x} reads back {found:02x} instead of {wanted:02x} after {attempts} attempts; what was written stays \
@@ -43,11 +50,8 @@ pub enum Error {
         /// How often it was written.
         attempts: u32,
     },
-    /// Bytes that an erase would take along do not read the same twice.
-    #[error(
-        "the sector at {address:#08x} reads differently each time, so nothing was erased: it could not be put back. \
-         Reseat the clip or try a lower speed; what was written stays pending"
-    )]
+    /// A sector does not read the same often enough to be believed.
+    #[error("the sector at {address:#08x} reads differently each time; reseat the clip or try a lower speed")]
     Unstable {
         /// The sector's address in bytes.
         address: u32,
@@ -57,6 +61,21 @@ pub enum Error {
     NotErasable {
         /// The region's address in bytes.
         address: u32,
+    },
+    /// An interrupted write is left to be finished, but perhaps not on this chip.
+    #[error(
+        "an earlier write was interrupted, but this chip cannot be recognised as the one that it was for: it has no unique id, \
+         and its other contents have changed or are blank. If it is, finish the write with --replay-journal; if not, drop \
+         it with --discard-journal; to look first, mount with -o ro"
+    )]
+    Unrecognised,
+    /// The system refused something that is needed to run.
+    #[error("cannot {operation}")]
+    System {
+        /// What was being done.
+        operation: &'static str,
+        /// The system's reason.
+        source: Arc<std::io::Error>,
     },
     /// norfuse is shutting down.
     #[error("norfuse is shutting down")]

@@ -13,6 +13,9 @@ use super::pending::Pending;
 use super::read_ahead::ReadAhead;
 use super::{Counts, Done, ReadDone, SECTOR_LEN};
 
+/// What is journaled and committed in one go, in bytes.
+const BATCH_LEN: u32 = 1 << 20;
+
 /// Above this, in bytes of whole sectors, a write waits until some of what is pending is on the chip.
 const PENDING_LIMIT: usize = 1 << 20;
 
@@ -34,7 +37,10 @@ pub(super) struct State {
     commits: Vec<Commit>,
     /// Regions whose last commit failed, with the error. They wait for a new write or for somebody who asks.
     failed: BTreeMap<u32, Error>,
-    /// Orders snapshots and commits.
+    /// Commits that have failed, by region: when, and why. Kept when a later attempt succeeds, for those who have written since
+    /// and have not been told.
+    failures: BTreeMap<u32, (u64, Error)>,
+    /// Orders snapshots, commits and failures.
     sequence: u64,
     last_write: Instant,
 }
@@ -84,6 +90,7 @@ impl State {
             writes: VecDeque::new(),
             commits: Vec::new(),
             failed: BTreeMap::new(),
+            failures: BTreeMap::new(),
             sequence: 0,
             last_write: Instant::now(),
         }
@@ -212,17 +219,19 @@ impl State {
         None
     }
 
-    /// The region that should go to the chip next, if any should.
-    pub(super) fn next_commit(&self) -> Option<u32> {
-        self.commits
-            .iter()
-            .flat_map(|commit| commit.regions.first().copied())
-            .min()
-            .or_else(|| self.unasked().find(|&region| self.is_complete(region)))
-            .or_else(|| {
-                let due = self.stopping || !self.has_room() || self.last_write.elapsed() >= QUIET;
-                if due { self.unasked().next() } else { None }
-            })
+    /// The regions that should go to the chip next, if any should: those that somebody waits for, else those that are complete,
+    /// else, when nobody has written for a while or there is no more room, all.
+    pub(super) fn next_commit(&self) -> Vec<u32> {
+        let most = (BATCH_LEN / self.region_len).max(1) as usize;
+        let asked: BTreeSet<u32> =
+            self.commits.iter().flat_map(|commit| commit.regions.iter().copied()).collect();
+        if !asked.is_empty() {
+            return asked.into_iter().take(most).collect();
+        }
+        let complete: Vec<u32> =
+            self.unasked().filter(|&region| self.is_complete(region)).take(most).collect();
+        let due = self.stopping || !self.has_room() || self.last_write.elapsed() >= QUIET;
+        if complete.is_empty() && due { self.unasked().take(most).collect() } else { complete }
     }
 
     /// When pending bytes become due without being asked for, if there are any.
@@ -252,6 +261,20 @@ impl State {
         self.sequence
     }
 
+    /// The moment, for [`failure_since`](Self::failure_since).
+    pub(super) fn now(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Why a commit of something in `range` has failed after `since`, if one has.
+    pub(super) fn failure_since(&self, range: &Range<u32>, since: u64) -> Option<Error> {
+        let regions = range.start / self.region_len..range.end.div_ceil(self.region_len);
+        self.failures
+            .range(regions)
+            .find(|(_, (moment, _))| *moment > since)
+            .map(|(_, (_, error))| error.clone())
+    }
+
     /// Takes note of how the commit of `region` ended, whose snapshot had `sequence`; returns who is to be told.
     ///
     /// Somebody who came after the snapshot waits on, unless nothing is pending there any more.
@@ -263,7 +286,11 @@ impl State {
     ) -> Vec<Finished> {
         match result {
             Ok(()) => drop(self.failed.remove(&region)),
-            Err(error) => drop(self.failed.insert(region, error.clone())),
+            Err(error) => {
+                self.failed.insert(region, error.clone());
+                let now = self.next_sequence();
+                self.failures.insert(region, (now, error.clone()));
+            }
         }
         let still_pending = self.pending.touches(self.region_range(region));
         for commit in &mut self.commits {

@@ -67,13 +67,15 @@ impl Simulated {
         Self::from_model(Model::new(Storage::memory(demo::firmware()), Configuration::default()), pace)
     }
 
-    /// A chip whose contents are the file at `path`, created erased where it is missing.
+    /// A chip whose contents are the file at `path`, created erased where it is missing. Its unique id is made from the path, so that
+    /// each file is a chip of its own.
     ///
     /// # Errors
     /// [`Error::SimulatedSize`] when the file is not of the chip's size, [`Error::Open`] when it
     /// cannot be opened or created.
     pub fn file(path: &Path, pace: Pace) -> Result<Self, Error> {
-        Ok(Self::from_model(Model::new(Storage::file(path)?, Configuration::default()), pace))
+        let configuration = Configuration { unique_id: Some(unique_id_of(path)), ..Configuration::default() };
+        Ok(Self::from_model(Model::new(Storage::file(path)?, configuration), pace))
     }
 
     /// A programmer with this chip.
@@ -159,6 +161,13 @@ impl Simulated {
             std::hint::spin_loop();
         }
     }
+}
+
+fn unique_id_of(path: &Path) -> [u8; 8] {
+    let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+    let mut id = *b"SIM\0\0\0\0\0";
+    id[4..].copy_from_slice(&crc32fast::hash(path.as_os_str().as_encoded_bytes()).to_be_bytes());
+    id
 }
 
 impl Bus for Simulated {
