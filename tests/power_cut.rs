@@ -1,0 +1,184 @@
+//! Power fails during an update: at every erase and program, and at every point of the journal's own write. The next start must
+//! leave the chip as it should be.
+
+mod model_chip;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model_chip::{ModelChip, mixed_contents, open_journal};
+use norfuse::image::Image;
+use norfuse::spi::sim::faults::{Cell, Faults};
+
+/// Unaligned, over mixed content, across a 64 KiB boundary.
+const ADDRESS: u32 = 0x1_2345;
+const LEN: usize = 70 << 10;
+
+/// New bytes of every kind: some bits only cleared, some sectors blank, some left as they are, the rest anything.
+fn update(old: &[u8]) -> Vec<u8> {
+    let old = &old[ADDRESS as usize..ADDRESS as usize + LEN];
+    let mut new: Vec<u8> =
+        old.iter().enumerate().map(|(index, &byte)| byte.rotate_left(1) ^ (index % 251) as u8).collect();
+    for (index, byte) in new.iter_mut().enumerate() {
+        match index / 5000 {
+            1 => *byte = old[index] & 0x5A,
+            4 => *byte = 0xFF,
+            7 => *byte = old[index],
+            _ => {}
+        }
+    }
+    new
+}
+
+fn wanted(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut wanted = old.to_vec();
+    wanted[ADDRESS as usize..ADDRESS as usize + LEN].copy_from_slice(new);
+    wanted
+}
+
+/// Writes the update with faults in force; whether it was reported to be on the chip.
+fn write(chip: &ModelChip, directory: &Path, new: &[u8], faults: Faults) -> bool {
+    let image = chip.start(Some(directory)).expect("a whole chip starts");
+    chip.model().set_faults(faults);
+    image.write(ADDRESS, ADDRESS, new, Box::new(|result| result.expect("there is room")));
+    model_chip::commit(&image).is_ok()
+}
+
+/// What the next start makes of the chip.
+fn restart(chip: &ModelChip, directory: &Path) -> Vec<u8> {
+    chip.model().set_faults(Faults::default());
+    let image = chip.start(Some(directory)).expect("the interrupted write is finished");
+    image.stop().expect("nothing is left to do");
+    chip.contents()
+}
+
+#[test]
+fn a_power_cut_at_any_operation_is_made_good_by_the_next_start() {
+    let old = mixed_contents();
+    let new = update(&old);
+    let wanted = wanted(&old, &new);
+    let (mut cuts, mut recovered, mut lost) = (0, 0, 0);
+    loop {
+        let directory = tempfile::tempdir().unwrap();
+        let chip = ModelChip::new(&old);
+        let faults = Faults { power_cut: Some(cuts + 1), seed: cuts, ..Faults::default() };
+        if write(&chip, directory.path(), &new, faults) {
+            assert_eq!(chip.contents(), wanted);
+            break;
+        }
+        cuts += 1;
+        if restart(&chip, directory.path()) == wanted {
+            recovered += 1
+        } else {
+            lost += 1
+        }
+        assert_eq!(chip.model().violations().total(), 0, "{:?}", chip.model().violations());
+        assert!(open_journal(&chip, directory.path()).1.is_empty(), "the record is retired");
+    }
+    println!("power cuts at every operation: {cuts} tried, {recovered} recovered, {lost} lost");
+    assert!(cuts > 200, "only {cuts} operations");
+    assert_eq!((recovered, lost), (cuts, 0));
+}
+
+#[test]
+fn a_second_power_cut_during_recovery_is_made_good_too() {
+    let old = mixed_contents();
+    let new = update(&old);
+    let wanted = wanted(&old, &new);
+    for (first, second) in [(1, 1), (1, 40), (30, 1), (77, 13), (150, 90), (200, 5)] {
+        let directory = tempfile::tempdir().unwrap();
+        let chip = ModelChip::new(&old);
+        let faults = |operation| Faults { power_cut: Some(operation), seed: 3, ..Faults::default() };
+        assert!(!write(&chip, directory.path(), &new, faults(first)));
+        chip.model().set_faults(faults(second));
+        assert!(chip.start(Some(directory.path())).is_err(), "cut at {first}, then at {second}");
+        assert!(restart(&chip, directory.path()) == wanted, "cut at {first}, then at {second}");
+    }
+}
+
+#[test]
+fn a_torn_journal_leaves_the_chip_as_it_was_and_a_whole_one_finishes_the_write() {
+    let old = mixed_contents();
+    let new = update(&old);
+    let wanted = wanted(&old, &new);
+    let directory = tempfile::tempdir().unwrap();
+    let chip = ModelChip::new(&old);
+    assert!(!write(&chip, directory.path(), &new, Faults { power_cut: Some(1), ..Faults::default() }));
+    let (path, whole) = journal_file(directory.path());
+    let used = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+
+    let (mut torn_at, mut as_before, mut finished) = (0, 0, 0);
+    for kept in (4096..used).step_by(1021).chain([used - 1, used]) {
+        let mut torn = whole.clone();
+        torn[kept..].fill(0);
+        fs::write(&path, &torn).unwrap();
+        // Each region has a record of its own: it begins when the whole batch is on the disk, so a torn record means that the
+        // chip has not been touched.
+        chip.refill(&old);
+        let after = restart(&chip, directory.path());
+        torn_at += 1;
+        let regions = [0x1_0000..0x2_0000, 0x2_0000..0x3_0000];
+        for region in regions {
+            assert!(
+                after[region.clone()] == old[region.clone()] || after[region.clone()] == wanted[region],
+                "{kept}"
+            );
+        }
+        assert!(after[..0x1_0000] == old[..0x1_0000] && after[0x3_0000..] == old[0x3_0000..], "{kept}");
+        as_before += u32::from(after == old);
+        finished += u32::from(after == wanted);
+    }
+    println!(
+        "torn journals: {torn_at} tried, {as_before} left the chip as it was, {finished} finished the write"
+    );
+    assert!(as_before > 0 && finished > 0);
+    assert_eq!(restart(&chip, directory.path()), wanted);
+}
+
+#[test]
+fn a_chip_without_unique_id_is_recognised_by_its_contents_and_another_is_refused() {
+    let old = mixed_contents();
+    let new = update(&old);
+    let wanted = wanted(&old, &new);
+    let directory = tempfile::tempdir().unwrap();
+    let chip = ModelChip::anonymous(&old);
+    assert!(!write(&chip, directory.path(), &new, Faults { power_cut: Some(20), ..Faults::default() }));
+    let interrupted = chip.contents();
+
+    let mut other = old.clone();
+    other.rotate_left(12345);
+    chip.refill(&other);
+    chip.model().set_faults(Faults::default());
+    let refusal = chip.start(Some(directory.path())).map(drop).unwrap_err().to_string();
+    assert!(refusal.contains("--replay-journal") && refusal.contains("--discard-journal"), "{refusal}");
+    assert!(chip.contents() == other, "nothing of it is touched");
+
+    chip.refill(&interrupted);
+    assert!(restart(&chip, directory.path()) == wanted);
+}
+
+#[test]
+fn a_write_that_cannot_be_finished_stays_in_the_journal() {
+    let old = mixed_contents();
+    let new = update(&old);
+    let wanted = wanted(&old, &new);
+    let directory = tempfile::tempdir().unwrap();
+    let chip = ModelChip::new(&old);
+    let image: Image = chip.start(Some(directory.path())).unwrap();
+    image.write(ADDRESS, ADDRESS, &new, Box::new(|result| result.unwrap()));
+    let faults = Faults { weak_erase: vec![Cell { address: 0x1_3000, bit: 7 }], ..Faults::default() };
+    chip.model().set_faults(faults);
+    chip.poke(0x1_3000, &[old[0x1_3000] & 0x7F]);
+    let failed = model_chip::commit(&image).is_err();
+    drop(image);
+    if failed {
+        assert_eq!(open_journal(&chip, directory.path()).1.len(), 1);
+    }
+    assert!(restart(&chip, directory.path()) == wanted);
+}
+
+fn journal_file(directory: &Path) -> (PathBuf, Vec<u8>) {
+    let path = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&path).unwrap();
+    (path, bytes)
+}
