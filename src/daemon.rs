@@ -112,7 +112,7 @@ fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Re
     // Threads inherit this: only the one that waits for signals shall have them.
     signals::block().map_err(system("block signals"))?;
     let bus = device::open(device)?;
-    let chip = Chip::identify(bus, device.speed_hz)
+    let chip = Chip::identify(bus, device.speed)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
     let image = Arc::new(Image::start(chip).map_err(system("start the bus thread"))?);

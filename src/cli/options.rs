@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::chip::{Speed, Unlock};
 use crate::fs::mount::Flag;
 
 /// The range of clocks that an SPI flash and a programmer could have in common, in Hz.
@@ -81,7 +82,8 @@ pub struct MountSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) mount: MountSettings,
-    pub(super) speed_hz: Option<u32>,
+    pub(super) speed: Option<Speed>,
+    pub(super) unlock: Option<Unlock>,
     pub(super) debug: bool,
     pub(super) sim_realtime: bool,
     pub(super) sim_faults: Option<PathBuf>,
@@ -126,6 +128,7 @@ impl Options {
             "allow_root" => self.mount.access = Access::OwnerAndRoot,
             "auto_unmount" => self.mount.auto_unmount = true,
             "debug" => self.debug = true,
+            "unlock" => self.unlock = Some(Unlock::Volatile),
             "sim_realtime" => self.sim_realtime = true,
             "uid" | "gid" | "umask" | "speed" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
@@ -146,7 +149,11 @@ impl Options {
             "umask" => self.mount.umask = Some(umask(value)?),
             "speed" => {
                 let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
-                self.speed_hz = Some(speed);
+                self.speed = Some(speed);
+            }
+            "unlock" => {
+                let unlock = parse_unlock(value).map_err(|_| value_error(name, UNLOCK_FORM, value))?;
+                self.unlock = Some(unlock);
             }
             "sim_faults" => self.sim_faults = Some(PathBuf::from(value)),
             _ if is_for_others(name, FOR_OTHERS_WITH_VALUE) => {}
@@ -177,15 +184,18 @@ fn umask(value: &str) -> Result<u16, Error> {
         .ok_or_else(|| value_error("umask", expected, value))
 }
 
-const SPEED_FORM: &str = "a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
+const SPEED_FORM: &str = "auto or a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
 
-/// Reads a clock: a number, with an optional unit `k`, `M` or `G` and an optional `Hz`; returns Hz.
+/// Reads a clock: a number, with an optional unit `k`, `M` or `G` and an optional `Hz`; or `auto`.
 ///
 /// # Errors
 /// What a clock looks like, when `text` does not.
-pub fn parse_speed(text: &str) -> Result<u32, String> {
+pub fn parse_speed(text: &str) -> Result<Speed, String> {
     let form = || format!("expected {SPEED_FORM}");
     let lower = text.trim().to_ascii_lowercase();
+    if lower == "auto" {
+        return Ok(Speed::Auto);
+    }
     let digits = lower.strip_suffix("hz").unwrap_or(&lower).trim_end();
     let (digits, unit) = match digits.char_indices().last() {
         Some((end, 'k')) => (&digits[..end], 1_000),
@@ -193,7 +203,21 @@ pub fn parse_speed(text: &str) -> Result<u32, String> {
         Some((end, 'g')) => (&digits[..end], 1_000_000_000),
         _ => (digits, 1),
     };
-    decimal(digits.trim_end(), unit).filter(|speed| SPEEDS.contains(speed)).ok_or_else(form)
+    decimal(digits.trim_end(), unit).filter(|hz| SPEEDS.contains(hz)).map(Speed::Fixed).ok_or_else(form)
+}
+
+const UNLOCK_FORM: &str = "no value, volatile or permanent";
+
+/// Reads how far unlocking may go: `volatile` or `permanent`.
+///
+/// # Errors
+/// What it can be, when `text` is neither.
+pub fn parse_unlock(text: &str) -> Result<Unlock, String> {
+    match text {
+        "volatile" => Ok(Unlock::Volatile),
+        "permanent" => Ok(Unlock::Permanent),
+        _ => Err(format!("expected {UNLOCK_FORM}")),
+    }
 }
 
 /// `digits`, with up to nine decimals, times `unit`, without passing through floating point.
@@ -224,7 +248,7 @@ mod tests {
                     relatime,defaults,dev,suid,exec,async";
         let options = parse(list).unwrap();
         assert!(!options.mount.read_only);
-        assert_eq!(options.speed_hz, None);
+        assert_eq!((options.speed, options.unlock), (None, None));
     }
 
     #[test]
@@ -235,14 +259,31 @@ mod tests {
 
     #[test]
     fn values_are_checked() {
-        for list in ["uid=pi", "gid=-1", "umask=9", "umask=1000", "speed=fast", "speed=0", "speed", "uid"] {
+        for list in [
+            "uid=pi",
+            "gid=-1",
+            "umask=9",
+            "umask=1000",
+            "speed=fast",
+            "speed=0",
+            "speed",
+            "uid",
+            "unlock=now",
+        ] {
             assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");
         }
         let options = parse("uid=1000,gid=100,umask=0027,speed=32M,allow_root").unwrap();
         assert_eq!(options.mount.uid, Some(1000));
         assert_eq!(options.mount.umask, Some(0o027));
         assert_eq!(options.mount.access, Access::OwnerAndRoot);
-        assert_eq!(options.speed_hz, Some(32_000_000));
+        assert_eq!(options.speed, Some(Speed::Fixed(32_000_000)));
+    }
+
+    #[test]
+    fn the_speed_may_be_left_to_norfuse_and_unlocking_has_two_strengths() {
+        assert_eq!(parse("speed=auto").unwrap().speed, Some(Speed::Auto));
+        assert_eq!(parse("unlock").unwrap().unlock, Some(Unlock::Volatile));
+        assert_eq!(parse("unlock=permanent").unwrap().unlock, Some(Unlock::Permanent));
     }
 
     #[test]
@@ -262,11 +303,23 @@ mod tests {
             ("500KHZ", 500_000),
             ("1.5m", 1_500_000),
         ] {
-            assert_eq!(parse_speed(text), Ok(speed), "{text}");
+            assert_eq!(parse_speed(text), Ok(Speed::Fixed(speed)), "{text}");
         }
-        for text in
-            ["", "M", "Hz", "-1M", "0", "1", "1G", "1e6", "8 M x", "1.", ".5M", "99999999999999999999M"]
-        {
+        for text in [
+            "",
+            "automatic",
+            "M",
+            "Hz",
+            "-1M",
+            "0",
+            "1",
+            "1G",
+            "1e6",
+            "8 M x",
+            "1.",
+            ".5M",
+            "99999999999999999999M",
+        ] {
             assert!(parse_speed(text).is_err(), "{text}");
         }
     }
@@ -279,8 +332,8 @@ mod tests {
 
         #[test]
         fn any_speed_is_in_range_or_an_error(text in ".*") {
-            if let Ok(speed) = parse_speed(&text) {
-                assert!(SPEEDS.contains(&speed));
+            if let Ok(Speed::Fixed(hz)) = parse_speed(&text) {
+                assert!(SPEEDS.contains(&hz));
             }
         }
     }
