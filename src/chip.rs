@@ -1,24 +1,33 @@
 //! A chip: its identity, and reading, erasing and programming it by JEDEC commands.
 //!
-//! Everything blocks until the chip is done. Nothing is cached, verified or repeated in here, and nothing known of
+//! Everything blocks until the chip is done. No data is cached, verified or read twice in here, and nothing known of
 //! files or of which programmer is used.
 
+mod clock;
 mod counters;
 mod error;
 mod identify;
 pub mod opcode;
 pub mod part;
+mod presence;
+mod protection;
 pub mod sfdp;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use clock::{Calibration, LADDER, Speed};
 pub use counters::{Counters, Totals};
 pub use error::Error;
 use identify::SLOW_CLOCK;
 use part::{EraseType, JedecId, Part, ProgramTime};
+pub use presence::Identifiers;
+use protection::Changes;
+pub use protection::{ProtectionState, Unlock, Unlocked, Verdict};
 use status::{StatusRegisters, WIP};
 use wire::Wire;
 
@@ -73,17 +82,19 @@ pub struct Chip {
     unique_id: Option<Vec<u8>>,
     status: StatusRegisters,
     read_mode: ReadMode,
+    calibration: Calibration,
+    changes: Changes,
 }
 
 impl Chip {
-    /// Identifies the chip on `bus` at a slow clock and without writing to it, then sets the clock to `clock_hz`.
+    /// Identifies the chip on `bus` at a slow clock and without writing to it, then chooses the clock as `speed` says.
     ///
     /// # Errors
     /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`] or [`Error::Contradiction`] by what it
     /// answers, [`Error::Spi`] when the programmer fails.
-    pub fn identify(bus: Box<dyn Bus>, clock_hz: u32) -> Result<Self, Error> {
+    pub fn identify(bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
         let mut wire = Wire::new(bus);
-        wire.set_clock(clock_hz.min(SLOW_CLOCK))?;
+        wire.set_clock(speed.starting_clock())?;
         let identity = identify::identify(&mut wire)?;
         wire.counters().list_erases(&identity.part.erase_types);
         let mut chip = Self {
@@ -94,9 +105,10 @@ impl Chip {
             unique_id: identity.unique_id,
             status: identity.status,
             read_mode: ReadMode::NotComparable,
+            calibration: Calibration { auto: speed == Speed::Auto, first_failure_hz: None },
+            changes: Changes::default(),
         };
-        chip.compare_read_commands()?;
-        chip.set_clock(clock_hz)?;
+        chip.calibrate(speed)?;
         Ok(chip)
     }
 
@@ -150,7 +162,7 @@ impl Chip {
     /// # Errors
     /// [`Error::Spi`] when the programmer refuses it.
     pub fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
-        let limited = if self.read_mode == ReadMode::Fast { hz } else { hz.min(READ_CLOCK_LIMIT) };
+        let limited = self.limited(hz);
         if limited < hz {
             log::warn!("clock held at {READ_CLOCK_LIMIT} Hz, the limit of read command 03h");
         }
@@ -162,16 +174,10 @@ impl Chip {
     /// # Errors
     /// [`Error::Spi`]; what `data` holds then is undefined.
     pub fn read(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
-        if self.read_mode == ReadMode::Fast {
-            return self.read_fast(address, data);
-        }
-        self.read_plain(address, data)?;
+        self.read_as_chosen(address, data)?;
         if self.read_mode == ReadMode::NotComparable {
             if let Some(offset) = varied_window(data) {
-                let clock_hz = self.wire.clock();
-                self.wire.set_clock(clock_hz.min(SLOW_CLOCK))?;
-                self.compare_read_commands_at(address.saturating_add(offset))?;
-                self.wire.set_clock(clock_hz)?;
+                self.at_slow_clock(|chip| chip.compare_read_commands_at(address.saturating_add(offset)))?;
             }
         }
         Ok(())
@@ -222,15 +228,6 @@ impl Chip {
         self.wait("an erase", address, erase.typical, erase.maximum)
     }
 
-    /// Asks for the JEDEC id again.
-    ///
-    /// # Errors
-    /// [`Error::Gone`] when it is not the one from the start.
-    pub fn check_present(&mut self) -> Result<(), Error> {
-        let found = self.wire.jedec_id()?;
-        if found == self.id { Ok(()) } else { Err(Error::Gone { expected: self.id, found }) }
-    }
-
     /// Polls WIP: at once and without pause for a short wait, from half of the typical time on for a long one.
     fn wait(
         &mut self,
@@ -258,6 +255,22 @@ impl Chip {
         }
     }
 
+    /// Runs `work` at no more than 1 MHz, and sets the clock back whatever comes of it.
+    fn at_slow_clock<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let clock_hz = self.wire.clock();
+        self.wire.set_clock(clock_hz.min(SLOW_CLOCK))?;
+        let result = work(self);
+        let restored = self.set_clock(clock_hz);
+        result.and_then(|value| restored.map(|()| value))
+    }
+
+    fn read_as_chosen(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
+        match self.read_mode {
+            ReadMode::Fast => self.read_fast(address, data),
+            ReadMode::NotComparable | ReadMode::FastDiffers => self.read_plain(address, data),
+        }
+    }
+
     fn read_plain(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
         Ok(self.wire.read_pieces(address, data, |address| command_with_address(opcode::READ, address))?)
     }
@@ -269,8 +282,10 @@ impl Chip {
         })?)
     }
 
-    /// Looks for data on which 03h and 0Bh could differ, and compares the two there.
+    /// Chooses the read mode anew: looks for data on which 03h and 0Bh could differ, and compares the two there. For use at
+    /// a slow clock.
     fn compare_read_commands(&mut self) -> Result<(), Error> {
+        self.read_mode = ReadMode::NotComparable;
         let stride = self.part.size / COMPARED_PLACES;
         for place in 0..COMPARED_PLACES {
             let mut data = [0; COMPARED_LEN as usize];

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser};
 
 use options::Options;
-pub use options::{Access, Error, MountSettings, parse_speed};
+pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
 
-/// The clock without `--speed`, in Hz.
-pub const DEFAULT_SPEED_HZ: u32 = 16_000_000;
+use crate::chip::{Speed, Unlock};
 
 /// More readings than this would be a way to wait, not to be surer.
 const MOST_READ_REPEAT: i64 = 16;
@@ -29,9 +28,10 @@ Mount options:
   -o ro, rw                        read only; read and write (the default)
   -o allow_other, allow_root       let other users, or only root, in beside you
   -o uid=N, gid=N, umask=M         owner, group and (octal) umask of the files; 077 by default
-  -o speed=HZ                      as --speed
   -o read_repeat=N, no_scrub       as --read-repeat, --no-scrub
   -o state_dir=DIR, no_journal     as --state-dir, --no-journal
+  -o speed=HZ, speed=auto          as --speed
+  -o unlock, unlock=permanent      as --unlock
   -o auto_unmount                  unmount even if norfuse is killed (needs fusermount3)
   -o debug                         as --debug
   -o sim_realtime                  as --sim-realtime
@@ -64,9 +64,14 @@ struct Arguments {
     #[arg(short = 'd', long)]
     debug: bool,
 
-    /// The SPI clock, such as 8M, 16MHz or 8000000
+    /// The SPI clock, such as 8M, 16MHz or 8000000, or auto: the fastest up to 32 MHz that reads well [default: auto]
     #[arg(long, value_name = "HZ", value_parser = parse_speed)]
-    speed: Option<u32>,
+    speed: Option<Speed>,
+
+    /// Clear the chip's write protection when it refuses a write: until power-up or unmount, or in its registers for good
+    #[arg(long, value_name = "permanent", num_args = 0..=1, require_equals = true, value_parser = parse_unlock)]
+    #[arg(default_missing_value = "volatile")]
+    unlock: Option<Unlock>,
 
     /// Mount options, separated by commas
     #[arg(short = 'o', value_name = "OPTIONS", action = ArgAction::Append)]
@@ -135,8 +140,8 @@ pub struct DeviceConfig {
     pub device: Device,
     /// As the user named it.
     pub name: String,
-    /// The clock in Hz.
-    pub speed_hz: u32,
+    /// The clock.
+    pub speed: Speed,
     /// Whether simulated time is real time.
     pub sim_realtime: bool,
     /// Where a simulated chip's faults are read from.
@@ -166,6 +171,8 @@ pub struct CareConfig {
     pub scrub: bool,
     /// What to do about interrupted writes.
     pub journal: JournalMode,
+    /// Whether and how far a protected chip is unlocked when it refuses a write.
+    pub unlock: Option<Unlock>,
     /// Where the journal is, if the user says.
     pub state_dir: Option<PathBuf>,
 }
@@ -207,7 +214,7 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
     let device = DeviceConfig {
         device: device(&arguments.device),
         name: arguments.device,
-        speed_hz: arguments.speed.or(options.speed_hz).unwrap_or(DEFAULT_SPEED_HZ),
+        speed: arguments.speed.or(options.speed).unwrap_or_default(),
         sim_realtime: arguments.sim_realtime || options.sim_realtime,
         sim_faults: arguments.sim_faults.or(options.sim_faults),
     };
@@ -228,6 +235,7 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
         } else {
             JournalMode::Keep
         },
+        unlock: arguments.unlock.or(options.unlock),
         state_dir: arguments.state_dir.or(options.state_dir),
     };
     Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, care, settings: options.mount }))
@@ -258,11 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_and_a_mountpoint_are_a_mount_in_the_background_at_the_default_speed() {
+    fn a_device_and_a_mountpoint_are_a_mount_in_the_background_at_a_speed_to_be_found() {
         let Command::Mount(device, mount) = parse(&["/dev/spidev0.0", "m"]) else { panic!() };
         assert_eq!(device.device, Device::Spidev(PathBuf::from("/dev/spidev0.0")));
-        assert_eq!(device.speed_hz, DEFAULT_SPEED_HZ);
+        assert_eq!(device.speed, Speed::Auto);
         assert!(!mount.foreground && !mount.settings.read_only);
+        assert_eq!(mount.care.unlock, None);
     }
 
     #[test]
@@ -272,8 +281,17 @@ mod tests {
             panic!()
         };
         assert_eq!(device.device, Device::SimulatedFile(PathBuf::from("x")));
-        assert_eq!(device.speed_hz, 8_000_000);
+        assert_eq!(device.speed, Speed::Fixed(8_000_000));
         assert!(mount.settings.read_only && mount.foreground && mount.debug);
+    }
+
+    #[test]
+    fn unlocking_is_volatile_unless_permanent_is_said() {
+        for (word, unlock) in [("--unlock", Unlock::Volatile), ("--unlock=permanent", Unlock::Permanent)] {
+            let Command::Mount(_, mount) = parse(&[word, "sim:", "m", "-o", "unlock"]) else { panic!() };
+            assert_eq!(mount.care.unlock, Some(unlock));
+        }
+        assert!(Arguments::try_parse_from(["norfuse", "--unlock=for-ever", "sim:", "m"]).is_err());
     }
 
     #[test]

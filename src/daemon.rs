@@ -125,7 +125,7 @@ fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Re
     // Threads inherit this: only the one that waits for signals shall have them.
     signals::block().map_err(system("block signals"))?;
     let bus = device::open(device)?;
-    let chip = Chip::identify(bus, device.speed_hz)
+    let chip = Chip::identify(bus, device.speed)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
     let settings = &config.settings;
@@ -133,6 +133,7 @@ fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Re
         read_repeat: config.care.read_repeat,
         scrub: config.care.scrub,
         journal: journal::open(&chip, device, &config.care, settings.read_only)?,
+        unlock: config.care.unlock,
         replay_always: config.care.journal == JournalMode::Replay,
     };
     let image = Arc::new(Image::start(chip, options)?);

@@ -14,7 +14,7 @@ use crate::spi::{Bus, Error};
 pub fn open(config: &DeviceConfig) -> Result<Box<dyn Bus>, Error> {
     let pace = if config.sim_realtime { Pace::Real } else { Pace::Virtual };
     match &config.device {
-        Device::Spidev(path) => Ok(Box::new(Spidev::open(path, config.speed_hz)?)),
+        Device::Spidev(path) => Ok(Box::new(Spidev::open(path, config.speed.starting_clock())?)),
         Device::Demonstration => Ok(simulated(Simulated::demonstration(pace), config)),
         Device::SimulatedFile(path) => Ok(simulated(Simulated::file(path, pace)?, config)),
     }

@@ -34,9 +34,17 @@ pub fn page(device: &str, chip: &Chip) -> String {
         row(name, &protection(&chip.status().protection(map, part.size)));
     }
     row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
-    row("clock", &format!("{} Hz asked for", chip.clock()));
+    row("clock", &clock(chip));
     row("bytes a message", &chip.max_read_len().to_string());
     page
+}
+
+fn clock(chip: &Chip) -> String {
+    let calibration = chip.calibration();
+    let chosen = if calibration.auto { "found" } else { "given" };
+    let failure =
+        calibration.first_failure_hz.map_or_else(String::new, |hz| format!("; reads differ at {hz} Hz"));
+    format!("{} Hz asked for ({chosen}{failure})", chip.clock())
 }
 
 fn protection(protection: &Protection) -> String {

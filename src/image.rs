@@ -26,14 +26,14 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-use bus_thread::BusThread;
+use bus_thread::{BusThread, Care};
 pub use description::{Description, ReadCommand};
 pub use error::Error;
 use journal::{Journal, Record};
 use recovery::Recovery;
 use state::{Read, State, Write, tell};
 
-use crate::chip::{Chip, Counters, Totals};
+use crate::chip::{Calibration, Chip, Counters, Totals, Unlock};
 
 /// The grain of the cache in bytes: the smallest erase unit of nearly every chip.
 pub const SECTOR_LEN: u32 = 4096;
@@ -74,6 +74,8 @@ pub struct Options {
     pub scrub: bool,
     /// Where to take note of what is going to be done to the chip, and what an earlier process has left undone.
     pub journal: Option<(Journal, Vec<Record>)>,
+    /// Whether and how far to unlock a protected chip when it refuses a write.
+    pub unlock: Option<Unlock>,
     /// Whether to finish what is left even on a chip that cannot be recognised.
     pub replay_always: bool,
 }
@@ -107,6 +109,8 @@ pub struct Counts {
     pub presence: Presence,
     /// The clock in Hz.
     pub clock_hz: u32,
+    /// How the clock was chosen.
+    pub calibration: Calibration,
     /// How data is read.
     pub read_command: ReadCommand,
 }
@@ -153,7 +157,8 @@ impl Image {
         let counters = chip.counters();
         let description = Description::of(&chip);
         let recovery = Recovery::new(journal);
-        let thread = BusThread::new(Arc::clone(&shared), chip, recovery, options.read_repeat, options.scrub);
+        let care = Care { read_repeat: options.read_repeat, scrub: options.scrub, unlock: options.unlock };
+        let thread = BusThread::new(Arc::clone(&shared), chip, recovery, care);
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run()).map_err(
             |source| Error::System { operation: "start the bus thread", source: Arc::new(source) },
         )?;

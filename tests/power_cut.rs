@@ -18,7 +18,7 @@ const LEN: usize = 70 << 10;
 fn update(old: &[u8]) -> Vec<u8> {
     let old = &old[ADDRESS as usize..ADDRESS as usize + LEN];
     let mut new: Vec<u8> =
-        old.iter().enumerate().map(|(index, &byte)| byte.rotate_left(1) ^ (index % 251) as u8).collect();
+        old.iter().zip((0..251).cycle()).map(|(&byte, step)| byte.rotate_left(1) ^ step).collect();
     for (index, byte) in new.iter_mut().enumerate() {
         match index / 5000 {
             1 => *byte = old[index] & 0x5A,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::part::JedecId;
+use super::presence::Identifiers;
 use super::sfdp;
+use super::status::StatusRegisters;
 use crate::spi;
 
 /// Why a chip could not be identified, read, erased or programmed.
@@ -76,5 +78,75 @@ pub enum Error {
         expected: JedecId,
         /// The id now.
         found: JedecId,
+    },
+    /// A chip answers where the known one was, but it is another one.
+    #[error(
+        "another chip answers than the one from the start: {found} instead of {expected}; connect that one again"
+    )]
+    OtherChip {
+        /// JEDEC id and unique id at start.
+        expected: Identifiers,
+        /// JEDEC id and unique id now.
+        found: Identifiers,
+    },
+    /// The status registers were not the same in a row of readings.
+    #[error(
+        "the status registers read {first}, then {second}: the wire is too noisy to change them. Shorten the wires, \
+         reseat the clip"
+    )]
+    UnstableStatus {
+        /// One reading.
+        first: StatusRegisters,
+        /// The next.
+        second: StatusRegisters,
+    },
+    /// A volatile status register write changed nothing.
+    #[error(
+        "the chip does not take a volatile change of its status registers ({registers}). If its WP# pin is not at 3.3 V, \
+         connect it; else --unlock=permanent clears the protection for good, also for the device that the chip belongs to"
+    )]
+    NeedsPermanent {
+        /// The registers as they stay.
+        registers: StatusRegisters,
+    },
+    /// No status register write changes anything.
+    #[error(
+        "the status registers cannot be written ({registers}): connect the chip's WP# pin to 3.3 V; if it is, cycle the \
+         chip's power, and if that does not help they are locked for good"
+    )]
+    StatusLocked {
+        /// The registers as they stay.
+        registers: StatusRegisters,
+    },
+    /// A status register took another value than it was given.
+    #[error(
+        "status register {register} was to become {wanted:02x} but is {found:02x}; check clip and power, and compare it \
+         with what --identify showed before the chip goes back into its device"
+    )]
+    StatusNotTaken {
+        /// Which one, from 1.
+        register: u8,
+        /// What was written.
+        wanted: u8,
+        /// What it reads.
+        found: u8,
+    },
+    /// Unlocking for good would be unsafe.
+    #[error(
+        "SR2 bit 6 is set ({registers}): clearing BP for good under a complement (CMP) would protect the whole chip, and \
+         the bit itself may be a dummy-cycle setting, which norfuse does not change for good. Use --unlock"
+    )]
+    ComplementSet {
+        /// The registers.
+        registers: StatusRegisters,
+    },
+    /// The chip refuses, and nothing is left that unlocking could clear.
+    #[error(
+        "nothing that norfuse can clear protects the chip ({registers}). Connect WP# and HOLD# to 3.3 V and check the \
+         supply; if it still refuses, it is worn or locked for good"
+    )]
+    NothingToUnlock {
+        /// The registers.
+        registers: StatusRegisters,
     },
 }

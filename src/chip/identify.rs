@@ -57,8 +57,7 @@ fn wake(wire: &mut Wire) -> Result<JedecId, Error> {
         return Ok(id);
     }
     wait_while_busy(wire)?;
-    wire.command(opcode::RELEASE_POWER_DOWN)?;
-    wire.sleep(WAKE_UP);
+    release_power_down(wire)?;
     let id = stable_id(wire)?;
     if !id.is_nobody() {
         return Ok(id);
@@ -70,7 +69,13 @@ fn wake(wire: &mut Wire) -> Result<JedecId, Error> {
     if id.is_nobody() { Err(Error::NoChip { id }) } else { Ok(id) }
 }
 
-fn stable_id(wire: &mut Wire) -> Result<JedecId, Error> {
+pub(super) fn release_power_down(wire: &mut Wire) -> Result<(), Error> {
+    wire.command(opcode::RELEASE_POWER_DOWN)?;
+    wire.sleep(WAKE_UP);
+    Ok(())
+}
+
+pub(super) fn stable_id(wire: &mut Wire) -> Result<JedecId, Error> {
     let mut first = wire.jedec_id()?;
     for _ in 0..ID_ATTEMPTS {
         let second = wire.jedec_id()?;
@@ -96,13 +101,18 @@ fn wait_while_busy(wire: &mut Wire) -> Result<(), Error> {
     }
 }
 
+/// Fills `space` from the beginning of the SFDP space.
+pub(super) fn read_sfdp_space(wire: &mut Wire, space: &mut [u8]) -> Result<(), Error> {
+    Ok(wire.read_pieces(0, space, |address| {
+        let [_, high, middle, low] = address.to_be_bytes();
+        [opcode::READ_SFDP, high, middle, low, 0]
+    })?)
+}
+
 fn read_sfdp(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
     let mut space = vec![0; 2 * sfdp::HEADER_LEN];
     loop {
-        wire.read_pieces(0, &mut space, |address| {
-            let [_, high, middle, low] = address.to_be_bytes();
-            [opcode::READ_SFDP, high, middle, low, 0]
-        })?;
+        read_sfdp_space(wire, &mut space)?;
         match sfdp::extent(&space) {
             Err(_) => return Ok(None),
             Ok(extent) if extent <= space.len() => return Ok(Some(space)),
@@ -127,7 +137,7 @@ fn choose_part(id: JedecId, sfdp: Option<&[u8]>) -> Result<Part, Error> {
 }
 
 /// The unique id, where the chip answers the same twice and not just with a floating line.
-fn read_unique_id(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn read_unique_id(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
     let command = [opcode::READ_UNIQUE_ID, 0, 0, 0, 0];
     let mut first = [0; LONGEST_UNIQUE_ID];
     let mut second = [0; LONGEST_UNIQUE_ID];

@@ -8,6 +8,8 @@ pub const WRITE_STATUS_1: u8 = 0x01;
 pub const PAGE_PROGRAM: u8 = 0x02;
 /// Read, no dummy byte, up to 50 MHz.
 pub const READ: u8 = 0x03;
+/// Write disable: clears the write enable latch; in the family, unconfirmed for the FM25Q128A.
+pub const WRITE_DISABLE: u8 = 0x04;
 /// Read status register 1.
 pub const READ_STATUS_1: u8 = 0x05;
 /// Write enable.
@@ -18,16 +20,24 @@ pub const FAST_READ: u8 = 0x0B;
 pub const READ_STATUS_3: u8 = 0x15;
 /// Erase a sector of 4 KiB.
 pub const SECTOR_ERASE_4K: u8 = 0x20;
+/// Write status register 2.
+pub const WRITE_STATUS_2: u8 = 0x31;
 /// Read status register 2.
 pub const READ_STATUS_2: u8 = 0x35;
 /// Read the unique id; in the family, unconfirmed for the FM25Q128A.
 pub const READ_UNIQUE_ID: u8 = 0x4B;
+/// Make the status register write that follows a volatile one, which is lost at power-up.
+pub const VOLATILE_STATUS_WRITE_ENABLE: u8 = 0x50;
 /// Erase a block of 32 KiB.
 pub const BLOCK_ERASE_32K: u8 = 0x52;
 /// Read SFDP (JESD216), one dummy byte.
 pub const READ_SFDP: u8 = 0x5A;
 /// Allow the reset that follows; W25Q128 class, unconfirmed for the FM25Q128A.
 pub const ENABLE_RESET: u8 = 0x66;
+/// Close the individual locks of all blocks; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const GLOBAL_BLOCK_LOCK: u8 = 0x7E;
+/// Open the individual locks of all blocks.
+pub const GLOBAL_BLOCK_UNLOCK: u8 = 0x98;
 /// Reset; W25Q128 class, unconfirmed for the FM25Q128A.
 pub const RESET: u8 = 0x99;
 /// Read the JEDEC id.

@@ -3,6 +3,7 @@
 //! Two register maps are published for the one id A1 40 18 and nothing on the chip tells them apart, so
 //! protection is decoded under both and only ever used to explain, never to decide.
 
+use std::fmt;
 use std::ops::Range;
 
 /// Status register 1: an erase, program or register write is under way (WIP, also called BUSY).
@@ -10,16 +11,31 @@ pub const WIP: u8 = 1 << 0;
 /// Status register 1: the write enable latch.
 pub const WEL: u8 = 1 << 1;
 
-const BP: u8 = 0b111 << 2;
-const TB: u8 = 1 << 5;
-const SR1_BIT_6: u8 = 1 << 6;
-const MAP_A_SR2_CMP: u8 = 1 << 6;
-const MAP_A_SR2_WPS: u8 = 1 << 2;
-const MAP_B_SR3_WPS: u8 = 1 << 2;
+pub(super) const BP: u8 = 0b111 << 2;
+pub(super) const TB: u8 = 1 << 5;
+/// SEC under map A, CMP under map B.
+pub(super) const SR1_BIT_6: u8 = 1 << 6;
+/// With WP# low, the status registers cannot be written.
+pub(super) const SRP0: u8 = 1 << 7;
+/// CMP under map A, the dummy-cycle setting DC0 under map B.
+pub(super) const SR2_BIT_6: u8 = 1 << 6;
+pub(super) const MAP_A_SR2_WPS: u8 = 1 << 3;
+pub(super) const MAP_B_SR3_WPS: u8 = 1 << 2;
+/// What a register that the chip does not have reads as.
+pub(super) const ABSENT: u8 = 0xFF;
 
 /// The three status registers as read. One that a chip does not have reads FF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRegisters(pub [u8; 3]);
+
+impl fmt::Display for StatusRegisters {
+    /// `SR1 = 1c, SR2 = 02`, and SR3 where the chip has it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [sr1, sr2, sr3] = self.0;
+        write!(formatter, "SR1 = {sr1:02x}, SR2 = {sr2:02x}")?;
+        if sr3 == ABSENT { Ok(()) } else { write!(formatter, ", SR3 = {sr3:02x}") }
+    }
+}
 
 /// One of the two published meanings of the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +60,10 @@ pub enum Protection {
 impl StatusRegisters {
     /// What is protected on a chip of `size` bytes, read under `map`.
     pub fn protection(self, map: RegisterMap, size: u32) -> Protection {
-        let [sr1, sr2, sr3] = self.0;
+        let [sr1, sr2, sr3] = self.present();
         let (sector_grain, complement, individual) = match map {
-            RegisterMap::A => (sr1 & SR1_BIT_6 != 0, sr2 & MAP_A_SR2_CMP != 0, sr2 & MAP_A_SR2_WPS != 0),
-            RegisterMap::B => (false, sr1 & SR1_BIT_6 != 0, sr3 != 0xFF && sr3 & MAP_B_SR3_WPS != 0),
+            RegisterMap::A => (sr1 & SR1_BIT_6 != 0, sr2 & SR2_BIT_6 != 0, sr2 & MAP_A_SR2_WPS != 0),
+            RegisterMap::B => (false, sr1 & SR1_BIT_6 != 0, sr3 & MAP_B_SR3_WPS != 0),
         };
         if individual {
             return Protection::IndividualLocks;
@@ -61,6 +77,12 @@ impl StatusRegisters {
             (false, true) => 0..size - len,
         };
         if range.is_empty() { Protection::None } else { Protection::Range(range) }
+    }
+
+    /// The registers with nothing set in those that the chip does not have.
+    pub(super) fn present(self) -> [u8; 3] {
+        let [sr1, sr2, sr3] = self.0;
+        [sr1, if sr2 == ABSENT { 0 } else { sr2 }, if sr3 == ABSENT { 0 } else { sr3 }]
     }
 }
 
@@ -111,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_complement_of_nothing_protects_everything() {
-        assert_eq!(protection([0, MAP_A_SR2_CMP, 0xFF], RegisterMap::A), Protection::Range(0..SIZE));
+        assert_eq!(protection([0, SR2_BIT_6, 0xFF], RegisterMap::A), Protection::Range(0..SIZE));
     }
 
     #[test]

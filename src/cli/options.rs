@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::MOST_READ_REPEAT;
+use crate::chip::{Speed, Unlock};
 use crate::fs::mount::Flag;
 
 /// The range of clocks that an SPI flash and a programmer could have in common, in Hz.
@@ -82,7 +83,8 @@ pub struct MountSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) mount: MountSettings,
-    pub(super) speed_hz: Option<u32>,
+    pub(super) speed: Option<Speed>,
+    pub(super) unlock: Option<Unlock>,
     pub(super) debug: bool,
     pub(super) read_repeat: Option<u32>,
     pub(super) no_scrub: bool,
@@ -133,6 +135,7 @@ impl Options {
             "debug" => self.debug = true,
             "no_scrub" => self.no_scrub = true,
             "no_journal" => self.no_journal = true,
+            "unlock" => self.unlock = Some(Unlock::Volatile),
             "sim_realtime" => self.sim_realtime = true,
             "uid" | "gid" | "umask" | "speed" | "read_repeat" | "state_dir" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
@@ -153,7 +156,11 @@ impl Options {
             "umask" => self.mount.umask = Some(umask(value)?),
             "speed" => {
                 let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
-                self.speed_hz = Some(speed);
+                self.speed = Some(speed);
+            }
+            "unlock" => {
+                let unlock = parse_unlock(value).map_err(|_| value_error(name, UNLOCK_FORM, value))?;
+                self.unlock = Some(unlock);
             }
             "read_repeat" => self.read_repeat = Some(read_repeat(value)?),
             "state_dir" => self.state_dir = Some(PathBuf::from(value)),
@@ -196,15 +203,18 @@ fn read_repeat(value: &str) -> Result<u32, Error> {
     }
 }
 
-const SPEED_FORM: &str = "a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
+const SPEED_FORM: &str = "auto or a clock from 1k to 200M such as 8M, 16MHz, 32.768M or 8000000";
 
-/// Reads a clock: a number, with an optional unit `k`, `M` or `G` and an optional `Hz`; returns Hz.
+/// Reads a clock: a number, with an optional unit `k`, `M` or `G` and an optional `Hz`; or `auto`.
 ///
 /// # Errors
 /// What a clock looks like, when `text` does not.
-pub fn parse_speed(text: &str) -> Result<u32, String> {
+pub fn parse_speed(text: &str) -> Result<Speed, String> {
     let form = || format!("expected {SPEED_FORM}");
     let lower = text.trim().to_ascii_lowercase();
+    if lower == "auto" {
+        return Ok(Speed::Auto);
+    }
     let digits = lower.strip_suffix("hz").unwrap_or(&lower).trim_end();
     let (digits, unit) = match digits.char_indices().last() {
         Some((end, 'k')) => (&digits[..end], 1_000),
@@ -212,7 +222,21 @@ pub fn parse_speed(text: &str) -> Result<u32, String> {
         Some((end, 'g')) => (&digits[..end], 1_000_000_000),
         _ => (digits, 1),
     };
-    decimal(digits.trim_end(), unit).filter(|speed| SPEEDS.contains(speed)).ok_or_else(form)
+    decimal(digits.trim_end(), unit).filter(|hz| SPEEDS.contains(hz)).map(Speed::Fixed).ok_or_else(form)
+}
+
+const UNLOCK_FORM: &str = "no value, volatile or permanent";
+
+/// Reads how far unlocking may go: `volatile` or `permanent`.
+///
+/// # Errors
+/// What it can be, when `text` is neither.
+pub fn parse_unlock(text: &str) -> Result<Unlock, String> {
+    match text {
+        "volatile" => Ok(Unlock::Volatile),
+        "permanent" => Ok(Unlock::Permanent),
+        _ => Err(format!("expected {UNLOCK_FORM}")),
+    }
 }
 
 /// `digits`, with up to nine decimals, times `unit`, without passing through floating point.
@@ -243,7 +267,7 @@ mod tests {
                     relatime,defaults,dev,suid,exec,async";
         let options = parse(list).unwrap();
         assert!(!options.mount.read_only);
-        assert_eq!(options.speed_hz, None);
+        assert_eq!((options.speed, options.unlock), (None, None));
     }
 
     #[test]
@@ -265,6 +289,7 @@ mod tests {
             "uid",
             "read_repeat=0",
             "read_repeat=17",
+            "unlock=now",
         ] {
             assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");
         }
@@ -272,7 +297,14 @@ mod tests {
         assert_eq!(options.mount.uid, Some(1000));
         assert_eq!(options.mount.umask, Some(0o027));
         assert_eq!(options.mount.access, Access::OwnerAndRoot);
-        assert_eq!(options.speed_hz, Some(32_000_000));
+        assert_eq!(options.speed, Some(Speed::Fixed(32_000_000)));
+    }
+
+    #[test]
+    fn the_speed_may_be_left_to_norfuse_and_unlocking_has_two_strengths() {
+        assert_eq!(parse("speed=auto").unwrap().speed, Some(Speed::Auto));
+        assert_eq!(parse("unlock").unwrap().unlock, Some(Unlock::Volatile));
+        assert_eq!(parse("unlock=permanent").unwrap().unlock, Some(Unlock::Permanent));
     }
 
     #[test]
@@ -292,11 +324,23 @@ mod tests {
             ("500KHZ", 500_000),
             ("1.5m", 1_500_000),
         ] {
-            assert_eq!(parse_speed(text), Ok(speed), "{text}");
+            assert_eq!(parse_speed(text), Ok(Speed::Fixed(speed)), "{text}");
         }
-        for text in
-            ["", "M", "Hz", "-1M", "0", "1", "1G", "1e6", "8 M x", "1.", ".5M", "99999999999999999999M"]
-        {
+        for text in [
+            "",
+            "automatic",
+            "M",
+            "Hz",
+            "-1M",
+            "0",
+            "1",
+            "1G",
+            "1e6",
+            "8 M x",
+            "1.",
+            ".5M",
+            "99999999999999999999M",
+        ] {
             assert!(parse_speed(text).is_err(), "{text}");
         }
     }
@@ -309,8 +353,8 @@ mod tests {
 
         #[test]
         fn any_speed_is_in_range_or_an_error(text in ".*") {
-            if let Ok(speed) = parse_speed(&text) {
-                assert!(SPEEDS.contains(&speed));
+            if let Ok(Speed::Fixed(hz)) = parse_speed(&text) {
+                assert!(SPEEDS.contains(&hz));
             }
         }
     }

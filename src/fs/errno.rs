@@ -6,10 +6,12 @@ use crate::image::Error;
 
 pub(super) fn errno(error: &Error) -> Errno {
     match error {
+        Error::Protected { is_certain: true, .. } => Errno::EROFS,
         Error::Read { .. }
         | Error::Write { .. }
         | Error::Journal { .. }
         | Error::Verify { .. }
+        | Error::Protected { is_certain: false, .. }
         | Error::Unstable { .. }
         | Error::NotErasable { .. }
         | Error::Unrecognised

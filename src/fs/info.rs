@@ -42,6 +42,8 @@ struct Protection<'a> {
 struct Bus<'a> {
     device: &'a str,
     clock_hz: u32,
+    clock_is_automatic: bool,
+    first_failing_clock_hz: Option<u32>,
     state: &'static str,
 }
 
@@ -110,6 +112,8 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
         bus: Bus {
             device,
             clock_hz: counts.clock_hz,
+            clock_is_automatic: counts.calibration.auto,
+            first_failing_clock_hz: counts.calibration.first_failure_hz,
             state: match counts.presence {
                 Presence::Gone => "chip gone",
                 Presence::Here if report.failed.is_empty() => "ok",

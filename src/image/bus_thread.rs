@@ -11,18 +11,26 @@ use super::recovery::Recovery;
 use super::scrub::Scrub;
 use super::state::{State, tell};
 use super::{Presence, SECTOR_LEN, Shared};
-use crate::chip::Chip;
+use crate::chip::{Chip, Unlock};
 
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
     pub(super) chip: Chip,
     pub(super) presence: Presence,
-    pub(super) read_repeat: u32,
+    pub(super) care: Care,
     pub(super) recovery: Recovery,
     pub(super) scrub: Scrub,
-    scrubs: bool,
+    /// Mismatches since the clock was last changed.
+    pub(super) mismatches_at_clock: u32,
     /// What one message reads, or a sector where that is less.
     buffer: Vec<u8>,
+}
+
+/// How carefully to go about.
+pub(super) struct Care {
+    pub(super) read_repeat: u32,
+    pub(super) scrub: bool,
+    pub(super) unlock: Option<Unlock>,
 }
 
 enum Job {
@@ -39,21 +47,15 @@ enum Job {
 }
 
 impl BusThread {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        chip: Chip,
-        recovery: Recovery,
-        read_repeat: u32,
-        scrubs: bool,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, chip: Chip, recovery: Recovery, care: Care) -> Self {
         let thread = Self {
             shared,
             chip,
             presence: Presence::Here,
-            read_repeat,
+            care,
             recovery,
             scrub: Scrub::new(),
-            scrubs,
+            mismatches_at_clock: 0,
             buffer: Vec::new(),
         };
         thread.show_bus(&mut thread.shared.state.lock());
@@ -70,6 +72,9 @@ impl BusThread {
                 Job::Scrub(range) => self.scrub(range),
                 Job::Stop => break,
             }
+        }
+        if let Err(error) = self.chip.restore() {
+            log::error!("the chip's protection cannot be put back: {}", crate::error_text(&error));
         }
         let finished = self.shared.state.lock().abandon();
         tell(finished);
@@ -95,7 +100,7 @@ impl BusThread {
                 self.scrub.postpone();
                 return Job::ReadAhead(range);
             }
-            let scrub_due = match self.scrub.next(&state, longest).filter(|_| self.scrubs) {
+            let scrub_due = match self.scrub.next(&state, longest).filter(|_| self.care.scrub) {
                 Some(Ok(range)) => return Job::Scrub(range),
                 Some(Err(due)) => Some(due),
                 None => None,
@@ -164,6 +169,7 @@ impl BusThread {
     /// Clock and read command can change while the chip is in use.
     pub(super) fn show_bus(&self, state: &mut State) {
         state.counts.clock_hz = self.chip.clock();
+        state.counts.calibration = self.chip.calibration();
         state.counts.read_command = self.chip.read_mode().into();
     }
 

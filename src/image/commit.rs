@@ -12,7 +12,7 @@ use super::journal::Fingerprint;
 use super::plan::Operation;
 use super::recovery::fingerprints;
 use super::state::tell;
-use crate::chip;
+use crate::chip::{self, Verdict};
 
 /// A region is written this often before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -110,19 +110,25 @@ impl BusThread {
         loop {
             // Without a chip every operation would have to time out.
             self.check_present(draft.range.start)?;
-            let result = self.execute(&draft).and_then(|()| self.verify(&draft, attempt));
-            let error = match result {
-                Ok(()) => {
+            let failure = match self.execute(&draft).and_then(|()| self.verify(&draft)) {
+                Ok(None) => {
                     self.retire(&draft);
                     return Ok(());
                 }
-                Err(error) => error,
+                Ok(Some(failure)) => failure,
+                Err(error) => {
+                    self.distrust(&draft);
+                    return Err(error);
+                }
             };
             self.distrust(&draft);
-            if attempt == ATTEMPTS || !matches!(error, Error::Verify { .. }) {
-                return Err(error);
+            let unlocked = failure.without_effect && self.unlock_refused(failure.address, attempt)?;
+            if !unlocked {
+                if attempt == ATTEMPTS {
+                    return Err(failure.error(attempt));
+                }
+                attempt += 1;
             }
-            attempt += 1;
             draft = self.draft(region)?;
             if draft.plan.is_empty() {
                 self.retire(&draft);
@@ -151,21 +157,25 @@ impl BusThread {
         self.chip.erase(address, &erase).map_err(|source| write_error("erase", address, source))
     }
 
-    /// Reads back, from the chip, whatever the draft has touched.
-    fn verify(&mut self, draft: &Draft, attempts: u32) -> Result<(), Error> {
+    /// Reads back, from the chip, whatever the draft has touched; tells what is not as it should be.
+    fn verify(&mut self, draft: &Draft) -> Result<Option<Failure>, Error> {
         for touched in draft.touched_ranges() {
             let mut found = vec![0; touched.len()];
             self.read_once(touched.start, &mut found)?;
             if found != draft.wanted(&touched) {
-                self.judge(draft, &touched, attempts)?;
+                if let Some(failure) = self.judge(draft, &touched)? {
+                    self.shared.state.lock().counts.verify_failures += 1;
+                    log::warn!("{}", failure.error(1));
+                    return Ok(Some(failure));
+                }
             }
             self.serve_readers();
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Decides whether a range that did not read back as written was written wrongly or only read wrongly.
-    fn judge(&mut self, draft: &Draft, touched: &Range<u32>, attempts: u32) -> Result<(), Error> {
+    fn judge(&mut self, draft: &Draft, touched: &Range<u32>) -> Result<Option<Failure>, Error> {
         for sector in touched.start / SECTOR_LEN..touched.end.div_ceil(SECTOR_LEN) {
             let base = sector * SECTOR_LEN;
             let part = touched.start.max(base)..touched.end.min(base + SECTOR_LEN);
@@ -178,13 +188,38 @@ impl BusThread {
             let agreed = self.read_by_majority(sector, Vec::new())?;
             let found = &agreed[(part.start - base) as usize..(part.end - base) as usize];
             if let Some(index) = found.iter().zip(wanted).position(|(found, wanted)| found != wanted) {
-                let address = part.start + u32::try_from(index).unwrap_or(0);
-                self.shared.state.lock().counts.verify_failures += 1;
-                log::warn!("{address:#08x} reads back {:02x} instead of {:02x}", found[index], wanted[index]);
-                return Err(Error::Verify { address, wanted: wanted[index], found: found[index], attempts });
+                return Ok(Some(Failure {
+                    address: part.start + u32::try_from(index).unwrap_or(0),
+                    wanted: wanted[index],
+                    found: found[index],
+                    without_effect: found == draft.current(&part),
+                }));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Explains why an operation at `address` has changed nothing. If it is protection, unlocks it where the user has asked for
+    /// that; then it is worth trying again. A single command may also just have been lost on the way.
+    fn unlock_refused(&mut self, address: u32, attempt: u32) -> Result<bool, Error> {
+        let refused = |source| write_error("write", address, source);
+        let state = self.chip.explain(address..address + 1).map_err(refused)?;
+        let is_certain = state.verdict == Verdict::Protected;
+        if state.verdict == Verdict::NotByRegisters || (!is_certain && attempt == 1) {
+            return Ok(false);
+        }
+        let protected = Error::Protected { address, is_certain, explanation: state.text };
+        let Some(how) = self.care.unlock else {
+            return Err(protected);
+        };
+        match self.chip.unlock(how) {
+            Ok(step) => {
+                log::warn!("{address:#08x} is write-protected; unlocked: {step:?}");
+                Ok(true)
+            }
+            Err(chip::Error::NothingToUnlock { .. }) => Err(protected),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// What is on the chip goes from pending to the cache.
@@ -212,6 +247,21 @@ impl BusThread {
         for sector in draft.touched_sectors() {
             state.cache.forget(sector);
         }
+    }
+}
+
+/// A byte that is not what it should be, after an erase or program.
+struct Failure {
+    address: u32,
+    wanted: u8,
+    found: u8,
+    /// Whether all around it is as it was before.
+    without_effect: bool,
+}
+
+impl Failure {
+    fn error(&self, attempts: u32) -> Error {
+        Error::Verify { address: self.address, wanted: self.wanted, found: self.found, attempts }
     }
 }
 

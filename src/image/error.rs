@@ -50,6 +50,18 @@ pub enum Error {
         /// How often it was written.
         attempts: u32,
     },
+    /// An erase or program ended and has changed nothing, and the status registers say that the place is protected.
+    #[error(
+        "{address:#08x} is write-protected: {explanation}. --unlock clears the protection until power is cut"
+    )]
+    Protected {
+        /// Where, in bytes.
+        address: u32,
+        /// Whether both published register maps say so.
+        is_certain: bool,
+        /// Which bits say so.
+        explanation: String,
+    },
     /// A sector does not read the same often enough to be believed.
     #[error("the sector at {address:#08x} reads differently each time; reseat the clip or try a lower speed")]
     Unstable {

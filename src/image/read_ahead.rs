@@ -45,6 +45,7 @@ impl ReadAhead {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "the windows are ranges")]
 mod tests {
     use super::*;
 
@@ -58,7 +59,7 @@ mod tests {
         read_ahead.note(0..4096);
         assert!(ahead(&read_ahead).is_empty());
         read_ahead.note(4096..8192);
-        assert_eq!(ahead(&read_ahead), [8192..8192 + FIRST_WINDOW]);
+        assert_eq!(ahead(&read_ahead), vec![8192..8192 + FIRST_WINDOW]);
     }
 
     #[test]
@@ -77,7 +78,7 @@ mod tests {
         for step in 0..10 {
             read_ahead.note(step * 4096..(step + 1) * 4096);
         }
-        assert_eq!(ahead(&read_ahead), [40960..40960 + LARGEST_WINDOW]);
+        assert_eq!(ahead(&read_ahead), vec![40960..40960 + LARGEST_WINDOW]);
         assert_eq!(read_ahead.windows(50000).next(), Some(40960..50000));
     }
 }

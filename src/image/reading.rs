@@ -25,6 +25,9 @@ const MOST_READINGS: usize = 24;
 /// Once readings have differed, agreement by chance is likelier, so this many more must agree than were asked for.
 const MORE_WHEN_NOISY: u32 = 2;
 
+/// After this many mismatches at one clock the next lower is taken.
+const MISMATCHES_PER_STEP: u32 = 3;
+
 impl BusThread {
     /// Reads once.
     pub(super) fn read_once(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), Error> {
@@ -40,12 +43,12 @@ impl BusThread {
     /// Reads whole sectors until as many readings agree as the user wants; returns how much they can be trusted.
     pub(super) fn read_sectors(&mut self, address: u32, bytes: &mut [u8]) -> Result<Trust, Error> {
         self.read_once(address, bytes)?;
-        if self.read_repeat <= 1 {
+        if self.care.read_repeat <= 1 {
             return Ok(Trust::ReadOnce);
         }
         let mut again = vec![0; bytes.len()];
         let mut doubtful = Vec::new();
-        for _ in 1..self.read_repeat {
+        for _ in 1..self.care.read_repeat {
             self.read_once(address, &mut again)?;
             doubtful.extend(differing_sectors(address, bytes, &again));
         }
@@ -63,7 +66,7 @@ impl BusThread {
     pub(super) fn read_by_majority(&mut self, sector: u32, readings: Vec<Vec<u8>>) -> Result<Vec<u8>, Error> {
         let address = sector * SECTOR_LEN;
         self.note_mismatch(address);
-        let wanted_votes = self.read_repeat.max(2) + MORE_WHEN_NOISY;
+        let wanted_votes = self.care.read_repeat.max(2) + MORE_WHEN_NOISY;
         let mut readings = readings;
         while readings.len() < MOST_READINGS {
             let mut reading = vec![0; SECTOR_LEN as usize];
@@ -78,14 +81,14 @@ impl BusThread {
 
     /// While the chip is gone, whoever wants something of it first asks whether it is back.
     pub(super) fn check_returned(&mut self) -> Result<(), chip::Error> {
-        if self.presence == Presence::Gone { self.chip.check_present() } else { Ok(()) }
+        if self.presence == Presence::Gone { self.chip.check_returned() } else { Ok(()) }
     }
 
     /// Takes note, from how an operation on the chip ended, of whether it is there.
     pub(super) fn note_presence(&mut self, result: &Result<(), chip::Error>) {
         let presence = match result {
             Ok(()) => Presence::Here,
-            Err(chip::Error::Gone { .. }) => Presence::Gone,
+            Err(chip::Error::Gone { .. } | chip::Error::OtherChip { .. }) => Presence::Gone,
             Err(_) => return,
         };
         if presence != self.presence {
@@ -101,6 +104,14 @@ impl BusThread {
     pub(super) fn note_mismatch(&mut self, address: u32) {
         log::warn!("the sector at {address:#08x} reads differently when read again");
         self.shared.state.lock().counts.mismatches += 1;
+        self.mismatches_at_clock += 1;
+        if self.mismatches_at_clock >= MISMATCHES_PER_STEP {
+            self.mismatches_at_clock = 0;
+            if let Some(clock_hz) = self.chip.step_down() {
+                log::warn!("the wire is noisy: clock lowered to {clock_hz} Hz");
+            }
+            self.show_bus(&mut self.shared.state.lock());
+        }
     }
 }
 

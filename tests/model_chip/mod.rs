@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use norfuse::chip::Chip;
+use norfuse::chip::{Chip, Speed};
 use norfuse::image::journal::{ChipIdentity, Journal, Opened, Record};
 use norfuse::image::{Error, Image, Options, region_len};
 use norfuse::spi::sim::model::{Configuration, Model};
@@ -59,7 +59,7 @@ impl ModelChip {
 
     pub fn identify(&self) -> Chip {
         let bus = Simulated::shared(Arc::clone(&self.model), Pace::Virtual);
-        Chip::identify(Box::new(bus), SPEED_HZ).unwrap()
+        Chip::identify(Box::new(bus), Speed::Fixed(SPEED_HZ)).unwrap()
     }
 
     /// An image of the chip, with a journal in `directory` if there is one.
@@ -70,6 +70,7 @@ impl ModelChip {
             scrub: self.care.scrub,
             journal,
             replay_always: false,
+            unlock: None,
         };
         Image::start(self.identify(), options)
     }
