@@ -66,6 +66,11 @@ pub enum Error {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] image::journal::Error),
+    /// Without the journal, an interrupted write would be finished later, over what is written now.
+    #[error(
+        "an interrupted write is waiting to be finished: mount without --no-journal to finish it, or drop it with --discard-journal"
+    )]
+    JournalWaiting,
     /// The chip's bytes cannot be served.
     #[error(transparent)]
     Image(#[from] image::Error),

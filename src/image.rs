@@ -5,6 +5,7 @@
 //!
 //! Knows nothing of files.
 
+mod audit;
 mod bus_thread;
 mod cache;
 mod commit;

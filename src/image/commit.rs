@@ -122,6 +122,7 @@ impl BusThread {
                 }
             };
             self.distrust(&draft);
+            self.audit(&draft, &failure.all)?;
             let unlocked = failure.without_effect && self.unlock_refused(failure.address, attempt)?;
             if !unlocked {
                 if attempt == ATTEMPTS {
@@ -159,44 +160,54 @@ impl BusThread {
 
     /// Reads back, from the chip, whatever the draft has touched; tells what is not as it should be.
     fn verify(&mut self, draft: &Draft) -> Result<Option<Failure>, Error> {
+        let mut failure = None;
         for touched in draft.touched_ranges() {
             let mut found = vec![0; touched.len()];
             self.read_once(touched.start, &mut found)?;
             if found != draft.wanted(&touched) {
-                if let Some(failure) = self.judge(draft, &touched)? {
-                    self.shared.state.lock().counts.verify_failures += 1;
-                    log::warn!("{}", failure.error(1));
-                    return Ok(Some(failure));
-                }
+                self.judge(draft, &touched, &mut failure)?;
             }
             self.serve_readers();
         }
-        Ok(None)
+        if let Some(failure) = &failure {
+            self.shared.state.lock().counts.verify_failures += 1;
+            log::warn!("{}", failure.error(1));
+        }
+        Ok(failure)
     }
 
     /// Decides whether a range that did not read back as written was written wrongly or only read wrongly.
-    fn judge(&mut self, draft: &Draft, touched: &Range<u32>) -> Result<Option<Failure>, Error> {
+    fn judge(
+        &mut self,
+        draft: &Draft,
+        touched: &Range<u32>,
+        failure: &mut Option<Failure>,
+    ) -> Result<(), Error> {
         for sector in touched.start / SECTOR_LEN..touched.end.div_ceil(SECTOR_LEN) {
             let base = sector * SECTOR_LEN;
             let part = touched.start.max(base)..touched.end.min(base + SECTOR_LEN);
             let mut found = vec![0; part.len()];
             self.read_once(part.start, &mut found)?;
-            let wanted = draft.wanted(&part);
-            if found == wanted {
+            if found == draft.wanted(&part) {
                 continue;
             }
             let agreed = self.read_by_majority(sector, Vec::new())?;
             let found = &agreed[(part.start - base) as usize..(part.end - base) as usize];
-            if let Some(index) = found.iter().zip(wanted).position(|(found, wanted)| found != wanted) {
-                return Ok(Some(Failure {
-                    address: part.start + u32::try_from(index).unwrap_or(0),
-                    wanted: wanted[index],
-                    found: found[index],
-                    without_effect: found == draft.current(&part),
-                }));
+            let without_effect = found == draft.current(&part);
+            for (address, (&wanted, &found)) in (part.start..).zip(draft.wanted(&part).iter().zip(found)) {
+                if wanted != found {
+                    let failure = failure.get_or_insert(Failure {
+                        address,
+                        wanted,
+                        found,
+                        without_effect,
+                        all: Vec::new(),
+                    });
+                    failure.all.push(address);
+                }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Explains why an operation at `address` has changed nothing. If it is protection, unlocks it where the user has asked for
@@ -257,6 +268,8 @@ struct Failure {
     found: u8,
     /// Whether all around it is as it was before.
     without_effect: bool,
+    /// The addresses of this and all other such bytes, ascending.
+    all: Vec<u32>,
 }
 
 impl Failure {

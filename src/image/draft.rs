@@ -16,6 +16,8 @@ pub(super) struct Draft {
     pub(super) current: Vec<u8>,
     pub(super) wanted: Vec<u8>,
     pub(super) plan: Plan,
+    /// Which sectors of the region have been read.
+    known: Vec<bool>,
     /// The sectors that had pending bytes, and their generations.
     pub(super) snapshot: Vec<(u32, u64)>,
 }
@@ -29,6 +31,11 @@ impl Draft {
     /// The bytes that were in `range` before.
     pub(super) fn current(&self, range: &Range<u32>) -> &[u8] {
         &self.current[self.offset(range.start)..self.offset(range.end)]
+    }
+
+    /// Whether a sector of the region has been read, so that current and wanted bytes mean something.
+    pub(super) fn is_known(&self, sector: u32) -> bool {
+        self.known.get((sector - self.range.start / SECTOR_LEN) as usize).copied().unwrap_or(false)
     }
 
     fn offset(&self, address: u32) -> usize {
@@ -78,7 +85,7 @@ impl BusThread {
                 continue;
             }
             let plan = plan(&region, &costs).ok_or(Error::NotErasable { address: range.start })?;
-            let draft = Draft { range: range.clone(), current, wanted, plan, snapshot };
+            let draft = Draft { range: range.clone(), current, wanted, plan, known, snapshot };
             let unverified = self.unverified_sectors(&draft);
             if unverified.is_empty() {
                 self.make_pending(&draft);
@@ -158,6 +165,7 @@ fn sectors<'a>(current: &'a [u8], wanted: &'a [u8], known: &[bool]) -> Vec<Optio
         .collect()
 }
 
-fn sectors_of(range: Range<u32>) -> Range<u32> {
+/// The numbers of the sectors that `range` touches.
+pub(super) fn sectors_of(range: Range<u32>) -> Range<u32> {
     range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN)
 }
