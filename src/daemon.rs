@@ -18,7 +18,7 @@ use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig};
 use crate::fs::mount::{self, Mount};
 use crate::fs::{FlashFs, Ownership};
 use crate::image::{self, Image};
-use crate::{device, spi, state_directory};
+use crate::{device, spi};
 use background::Starter;
 
 /// FUSE threads: none of them waits for the bus, so a few serve any number of callers.
@@ -60,9 +60,6 @@ pub enum Error {
     /// Mounting failed.
     #[error(transparent)]
     Mount(#[from] mount::Error),
-    /// There is no place for the journal.
-    #[error(transparent)]
-    StateDirectory(#[from] state_directory::Error),
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] image::journal::Error),

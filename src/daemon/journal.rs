@@ -25,8 +25,15 @@ pub(super) fn open(
         return Ok(None);
     }
     let directory = match state_directory(care.state_dir.as_deref()) {
-        Err(_) if care.journal == JournalMode::Off => return Ok(None),
-        directory => directory?,
+        Ok(directory) => directory,
+        Err(_) if care.journal == JournalMode::Off || read_only => return Ok(None),
+        Err(error) => {
+            log::warn!(
+                "no journal: a write that is interrupted stays half done. {}",
+                crate::error_text(&error)
+            );
+            return Ok(None);
+        }
     };
     let identity = ChipIdentity {
         jedec_id: chip.id(),
@@ -35,7 +42,10 @@ pub(super) fn open(
     };
     let region_len = region_len(chip);
     if read_only || care.journal == JournalMode::Off {
-        let waiting = when_unlocked(|| journal::waiting(&directory, &identity, region_len))?;
+        let waiting = match when_unlocked(|| journal::waiting(&directory, &identity, region_len)) {
+            Err(journal::Error::System { .. }) if !is_asked_for(care) => 0,
+            waiting => waiting?,
+        };
         if waiting > 0 && read_only {
             log::warn!("an interrupted write is waiting to be finished; mount without 'ro' to finish it");
         } else if waiting > 0 {
@@ -49,14 +59,29 @@ pub(super) fn open(
         log::warn!("interrupted writes, if there were any, are dropped");
         return Ok(Some((journal, Vec::new())));
     }
-    let Opened { journal, records, torn } =
-        when_unlocked(|| Journal::open(&directory, &identity, region_len))?;
+    let opened = when_unlocked(|| Journal::open(&directory, &identity, region_len));
+    let Opened { journal, records, torn } = match opened {
+        Err(error @ journal::Error::System { .. }) if !is_asked_for(care) => {
+            // Reading is what most people have come for, and the usual place is not there for every user.
+            log::warn!(
+                "no journal: a write that is interrupted stays half done. {}",
+                crate::error_text(&error)
+            );
+            return Ok(None);
+        }
+        opened => opened?,
+    };
     if torn > 0 {
         log::warn!(
             "{torn} interrupted writes had not begun when the host stopped; what the chip held is still there"
         );
     }
     Ok(Some((journal, records)))
+}
+
+/// Whether somebody has said where the journal is to be.
+fn is_asked_for(care: &CareConfig) -> bool {
+    care.state_dir.is_some() || std::env::var_os("STATE_DIRECTORY").is_some()
 }
 
 /// Tries again for a while if the journal is locked: one that is being unmounted still has it after umount(8) has returned.
