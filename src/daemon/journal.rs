@@ -27,13 +27,7 @@ pub(super) fn open(
     let directory = match state_directory(care.state_dir.as_deref()) {
         Ok(directory) => directory,
         Err(_) if care.journal == JournalMode::Off || read_only => return Ok(None),
-        Err(error) => {
-            log::warn!(
-                "no journal: a write that is interrupted stays half done. {}",
-                crate::error_text(&error)
-            );
-            return Ok(None);
-        }
+        Err(error) => return Ok(without_journal(&error)),
     };
     let identity = ChipIdentity {
         jedec_id: chip.id(),
@@ -62,12 +56,7 @@ pub(super) fn open(
     let opened = when_unlocked(|| Journal::open(&directory, &identity, region_len));
     let Opened { journal, records, torn } = match opened {
         Err(error @ journal::Error::System { .. }) if !is_asked_for(care) => {
-            // Reading is what most people have come for, and the usual place is not there for every user.
-            log::warn!(
-                "no journal: a write that is interrupted stays half done. {}",
-                crate::error_text(&error)
-            );
-            return Ok(None);
+            return Ok(without_journal(&error));
         }
         opened => opened?,
     };
