@@ -2,9 +2,12 @@
 
 mod background;
 mod journal;
+mod sandbox;
 mod signals;
+mod unmounter;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +17,14 @@ use fuser::{Config, Session, SessionACL};
 use nix::unistd::{getgid, getuid};
 
 use crate::chip::{self, Chip};
-use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig};
+use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig, MountSettings};
 use crate::fs::mount::{self, Mount};
 use crate::fs::{FlashFs, Ownership};
 use crate::image::{self, Image};
 use crate::{device, spi};
 use background::Starter;
+use sandbox::{Directories, Protection};
+use unmounter::Unmounter;
 
 /// FUSE threads: none of them waits for the bus, so a few serve any number of callers.
 const FUSE_THREADS: usize = 4;
@@ -109,7 +114,7 @@ pub fn run(mut device: DeviceConfig, mut config: MountConfig) -> Result<(), Erro
     let starter = if config.foreground { Starter::foreground() } else { background::fork()? };
     match starter {
         None => Ok(()),
-        Some(starter) => match start(&device, &config, mountpoint) {
+        Some(mut starter) => match start(&device, &config, &mountpoint, &mut starter) {
             Ok(running) => running.serve(starter),
             Err(error) => Err(starter.fail(error)),
         },
@@ -120,57 +125,93 @@ pub fn run(mut device: DeviceConfig, mut config: MountConfig) -> Result<(), Erro
 struct Running {
     image: Arc<Image>,
     mount: Arc<Mount>,
+    unmounter: Arc<Unmounter>,
     session: fuser::BackgroundSession,
+    protection: Protection,
 }
 
-fn start(device: &DeviceConfig, config: &MountConfig, mountpoint: PathBuf) -> Result<Running, Error> {
-    // Threads inherit this: only the one that waits for signals shall have them.
+/// The order matters. The process that unmounts comes first, so that it inherits nothing; then all that opens files or needs
+/// rights; then these rights are given up, which concerns this thread and those that it starts; and then come the threads.
+fn start(
+    device: &DeviceConfig,
+    config: &MountConfig,
+    mountpoint: &Path,
+    starter: &mut Starter,
+) -> Result<Running, Error> {
+    // Threads and the other process inherit this: only the thread that waits for signals shall have them.
     signals::block().map_err(system("block signals"))?;
+    let unmounter = Unmounter::start(mountpoint, || starter.leave()).map_err(system("start a process"))?;
+    let unmounter = Arc::new(unmounter);
     let bus = device::open(device)?;
     let chip = Chip::identify(bus, device.speed)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
-    let settings = &config.settings;
+    let journal = journal::open(&chip, device, &config.care, config.settings.read_only)?;
+    let (mount, connection) = Mount::new(mountpoint, &mount_options(device, config))?;
+    let state = journal.as_ref().and_then(|(journal, _)| journal.path().parent());
+    let faults = device.sim_faults.as_deref().and_then(Path::parent);
+    let protection = sandbox::restrict(Directories { state, faults });
     let options = image::Options {
         read_repeat: config.care.read_repeat,
         scrub: config.care.scrub,
-        journal: journal::open(&chip, device, &config.care, settings.read_only)?,
+        journal,
         unlock: config.care.unlock,
         replay_always: config.care.journal == JournalMode::Replay,
     };
-    let image = Arc::new(Image::start(chip, options)?);
-    let ownership = Ownership {
+    let mounted = Mounted { chip, options, mount, connection, unmounter: Arc::clone(&unmounter), protection };
+    mounted.start_threads(device, config).inspect_err(|_| {
+        // The mount is of no use to anybody, and the first error is what the user must see.
+        let _ = unmounter.unmount(true);
+    })
+}
+
+/// A mount that nobody serves yet.
+struct Mounted {
+    chip: Chip,
+    options: image::Options,
+    mount: Mount,
+    connection: OwnedFd,
+    unmounter: Arc<Unmounter>,
+    protection: Protection,
+}
+
+impl Mounted {
+    fn start_threads(self, device: &DeviceConfig, config: &MountConfig) -> Result<Running, Error> {
+        let Self { chip, options, mount, connection, unmounter, protection } = self;
+        let image = Arc::new(Image::start(chip, options)?);
+        let (fs, invalidations) =
+            FlashFs::new(Arc::clone(&image), device.name.clone(), ownership(&config.settings));
+        let session =
+            serve(fs, connection, config.settings.access).map_err(system("start the FUSE session"))?;
+        invalidations.start(session.notifier()).map_err(system("start a thread"))?;
+        let mount = Arc::new(mount);
+        signals::wait_in_background(Arc::clone(&image), Arc::clone(&mount), Arc::clone(&unmounter))
+            .map_err(system("start a thread"))?;
+        Ok(Running { image, mount, unmounter, session, protection })
+    }
+}
+
+fn ownership(settings: &MountSettings) -> Ownership {
+    Ownership {
         uid: settings.uid.unwrap_or(getuid().as_raw()),
         gid: settings.gid.unwrap_or(getgid().as_raw()),
         umask: settings.umask,
         read_only: settings.read_only,
-    };
-    let (fs, invalidations) = FlashFs::new(Arc::clone(&image), device.name.clone(), ownership);
-    let options = mount::Options {
+    }
+}
+
+fn mount_options(device: &DeviceConfig, config: &MountConfig) -> mount::Options {
+    let settings = &config.settings;
+    mount::Options {
         source: device.name.clone(),
         read_only: settings.read_only,
         allow_other: settings.access != Access::Owner,
         auto_unmount: settings.auto_unmount,
         flags: settings.flags.clone(),
-    };
-    let (mount, connection) = Mount::new(&mountpoint, &options)?;
-    let mount = Arc::new(mount);
-    let session = serve(fs, connection, settings.access).map_err(|error| {
-        // The mount is of no use to anybody, and the error is what the user must see.
-        let _ = mount.unmount(true);
-        system("start the FUSE session")(error)
-    })?;
-    invalidations.start(session.notifier()).map_err(system("start a thread"))?;
-    signals::wait_in_background(Arc::clone(&image), Arc::clone(&mount)).map_err(system("start a thread"))?;
-    log::info!("mounted on {}", mountpoint.display());
-    Ok(Running { image, mount, session })
+    }
 }
 
-fn serve(
-    fs: FlashFs,
-    connection: std::os::fd::OwnedFd,
-    access: Access,
-) -> io::Result<fuser::BackgroundSession> {
+fn serve(fs: FlashFs, connection: OwnedFd, access: Access) -> io::Result<fuser::BackgroundSession> {
     let acl = match access {
         Access::Owner => SessionACL::Owner,
         Access::OwnerAndRoot => SessionACL::RootAndOwner,
@@ -186,12 +227,16 @@ impl Running {
     /// Tells that the mount is ready, and waits for its end.
     fn serve(self, starter: Starter) -> Result<(), Error> {
         starter.ready();
+        log::info!("mounted on {}", self.mount.mountpoint().display());
+        let level = if self.protection.is_complete() { log::Level::Info } else { log::Level::Warn };
+        log::log!(level, "{}", self.protection);
         if let Err(error) = self.session.join() {
             log::error!("the FUSE session ended: {error}");
         }
         log::info!("unmounted");
         let result = self.image.stop().map_err(Error::Pending);
         drop(self.mount);
+        self.unmounter.stop();
         if let Err(error) = &result {
             log::error!("{error}");
         }

@@ -9,8 +9,8 @@
 //!   same bytes, and a page cache for each name would have to be kept alike. Measured, direct reads of what is cached cost less
 //!   than a tenth of the time on the wire, so nothing is lost.
 //! - A mapping always has pages in the kernel. Where the kernel allows mappings of direct files (`FUSE_DIRECT_IO_ALLOW_MMAP`,
-//!   Linux 6.6), pages of one name are dropped when another name is written, by the thread in [`invalidate`] and before the
-//!   write returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
+//!   Linux 6.6), pages of one name are dropped when another name is written, by a thread of its own and before the write
+//!   returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
 //!   keeps them alike.
 //!
 //! Knows nothing of erases, and of the chip only what the image tells.

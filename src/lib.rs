@@ -21,6 +21,9 @@
 //! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one has
 //! the kernel drop its copies of bytes written under another name; one waits for signals.
 //!
+//! Processes: what the user starts, which in the background waits and returns; the one that serves, restricted to what it has
+//! open and to its state directory; and a small one that has kept the right to unmount, for when the serving one is told to end.
+//!
 //! Errors: each layer has one type, which carries that of the layer below as its source. What concerns a request reaches its
 //! caller as an errno, from one table in `fs`; what concerns nobody in particular is logged. Whatever the chip has not taken stays
 //! pending and readable.

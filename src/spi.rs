@@ -3,6 +3,7 @@
 //! A bus moves bytes between chip-select edges and knows nothing of what they mean; opcodes,
 //! addresses and waiting for the chip belong to the layer above.
 
+mod lock;
 pub mod sim;
 pub mod spidev;
 
@@ -106,6 +107,12 @@ pub enum Error {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// Another norfuse has the device or the simulated chip's file.
+    #[error("{path} is in use by another norfuse")]
+    InUse {
+        /// What was to be opened.
+        path: PathBuf,
     },
     /// What was named as a device answers none of spidev's ioctls.
     #[error("{path} is not a spidev device; name one like /dev/spidev0.0, or sim: for the simulated chip")]

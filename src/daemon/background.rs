@@ -4,7 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe, setsid};
+use nix::fcntl::OFlag;
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use super::{Error, system};
 use crate::logging;
@@ -15,12 +16,19 @@ const READY: &[u8] = b"\0";
 /// How to tell whoever started this process that the mount is ready, or why not.
 pub(super) struct Starter {
     /// None in the foreground.
-    waiting: Option<File>,
+    background: Option<Background>,
+}
+
+struct Background {
+    /// Where the process that the user started listens.
+    waiting: File,
+    /// To take the terminal's place. Opened at the start, because nothing can be opened any more when the mount is ready.
+    null: File,
 }
 
 impl Starter {
     pub(super) fn foreground() -> Option<Self> {
-        Some(Self { waiting: None })
+        Some(Self { background: None })
     }
 
     /// The mount is ready.
@@ -28,9 +36,9 @@ impl Starter {
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
             log::warn!("cannot tell the service manager that the mount is ready: {error}");
         }
-        if let Some(mut waiting) = self.waiting {
+        if let Some(Background { mut waiting, null }) = self.background {
             logging::move_to_background();
-            if let Err(error) = leave_terminal() {
+            if let Err(error) = leave_terminal(&null) {
                 log::warn!("cannot leave the terminal: {error}");
             }
             // Whoever waited may be gone by now; the mount stays.
@@ -40,11 +48,16 @@ impl Starter {
 
     /// There will be no mount. In the background this ends the process, and the one that the user started tells why.
     pub(super) fn fail(self, error: Error) -> Error {
-        if let Some(mut waiting) = self.waiting {
+        if let Some(Background { mut waiting, .. }) = self.background {
             let _ = waiting.write_all(crate::error_text(&error).as_bytes());
             std::process::exit(1);
         }
         error
+    }
+
+    /// This process is not the one that the starter waits for.
+    pub(super) fn leave(&mut self) {
+        self.background = None;
     }
 }
 
@@ -53,13 +66,15 @@ impl Starter {
 ///
 /// No thread may run yet.
 pub(super) fn fork() -> Result<Option<Starter>, Error> {
-    let (reader, writer) = pipe().map_err(|error| system("open a pipe")(error.into()))?;
+    // The helper of auto_unmount stays; it must not hold the pipe, or the other process would wait as long.
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|error| system("open a pipe")(error.into()))?;
     match fork_process().map_err(|error| system("fork")(error.into()))? {
         ForkResult::Child => {
             drop(reader);
             setsid().map_err(|error| system("start a session")(error.into()))?;
             std::env::set_current_dir("/").map_err(system("go to /"))?;
-            Ok(Some(Starter { waiting: Some(File::from(writer)) }))
+            let null = open_null().map_err(system("open /dev/null"))?;
+            Ok(Some(Starter { background: Some(Background { waiting: File::from(writer), null }) }))
         }
         ForkResult::Parent { .. } => {
             drop(writer);
@@ -68,7 +83,7 @@ pub(super) fn fork() -> Result<Option<Starter>, Error> {
     }
 }
 
-fn fork_process() -> nix::Result<ForkResult> {
+pub(super) fn fork_process() -> nix::Result<ForkResult> {
     // SAFETY: there is one thread, so the child finds no lock held by a thread that it does not have.
     unsafe { nix::unistd::fork() }
 }
@@ -83,18 +98,22 @@ fn wait_until_ready(reader: OwnedFd) -> Result<(), Error> {
     }
 }
 
-fn leave_terminal() -> io::Result<()> {
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
+/// Puts `null` in the place of the standard descriptors.
+pub(super) fn leave_terminal(null: &File) -> io::Result<()> {
+    dup2_stdin(null)?;
+    dup2_stdout(null)?;
+    dup2_stderr(null)?;
     Ok(())
+}
+
+pub(super) fn open_null() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/null")
 }
 
 /// A process started with a standard descriptor closed would find a device under its number, and print into it.
 pub(super) fn open_standard_descriptors() -> io::Result<()> {
     loop {
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let null = open_null()?;
         if null.as_raw_fd() > 2 {
             return Ok(());
         }

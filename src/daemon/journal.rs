@@ -79,6 +79,12 @@ pub(super) fn open(
     Ok(Some((journal, records)))
 }
 
+/// Reading is what most people have come for, and the usual place is not there for every user: so this is no error.
+fn without_journal<T>(error: &dyn std::error::Error) -> Option<T> {
+    log::warn!("no journal: a write that is interrupted stays half done. {}", crate::error_text(error));
+    None
+}
+
 /// Whether somebody has said where the journal is to be.
 fn is_asked_for(care: &CareConfig) -> bool {
     care.state_dir.is_some() || std::env::var_os("STATE_DIRECTORY").is_some()

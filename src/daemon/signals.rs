@@ -7,6 +7,7 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use super::unmounter::Unmounter;
 use super::{LINGER, is_mounted};
 use crate::fs::mount::Mount;
 use crate::image::Image;
@@ -21,12 +22,16 @@ pub(super) fn block() -> io::Result<()> {
 }
 
 /// Starts the thread that waits for the signals.
-pub(super) fn wait_in_background(image: Arc<Image>, mount: Arc<Mount>) -> io::Result<()> {
+pub(super) fn wait_in_background(
+    image: Arc<Image>,
+    mount: Arc<Mount>,
+    unmounter: Arc<Unmounter>,
+) -> io::Result<()> {
     let device_number = mount.device_number()?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         loop {
             match handled().wait() {
-                Ok(signal) => end(signal, &image, &mount, device_number),
+                Ok(signal) => end(signal, &image, &mount, &unmounter, device_number),
                 Err(error) => log::error!("cannot wait for signals: {error}"),
             }
         }
@@ -35,7 +40,7 @@ pub(super) fn wait_in_background(image: Arc<Image>, mount: Arc<Mount>) -> io::Re
 }
 
 /// When the mount is gone and nobody has files open, the main thread ends the process; else this does, after a while.
-fn end(signal: Signal, image: &Image, mount: &Mount, device_number: u64) {
+fn end(signal: Signal, image: &Image, mount: &Mount, unmounter: &Unmounter, device_number: u64) {
     log::info!("{signal}: writing what is pending, and unmounting");
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Stopping]) {
         log::debug!("cannot tell the service manager: {error}");
@@ -44,15 +49,16 @@ fn end(signal: Signal, image: &Image, mount: &Mount, device_number: u64) {
     if !is_mounted(mount.mountpoint(), device_number) {
         return;
     }
-    if mount.unmount(false).is_ok() {
+    let Err(error) = unmounter.unmount(false) else {
         return;
-    }
-    log::warn!("{} is in use; unmounting it for new callers only", mount.mountpoint().display());
-    if let Err(error) = mount.unmount(true) {
+    };
+    log::warn!("{}; unmounting for new callers only", crate::error_text(&error));
+    if let Err(error) = unmounter.unmount(true) {
         log::error!("{}", crate::error_text(&error));
     }
     thread::sleep(LINGER);
     log::warn!("files are still open after {LINGER:?}; ending all the same");
+    unmounter.stop();
     std::process::exit(i32::from(image.stop().is_err()));
 }
 

@@ -86,14 +86,19 @@ pub enum Error {
     #[error("{FUSE_DEVICE} is missing; load the kernel module with 'modprobe fuse'")]
     NoFuse,
     /// Neither mount(2) nor a helper is at hand.
-    #[error("only root can mount without fusermount3, which was not found; install the package fuse3")]
-    NoHelper,
+    #[error("only root can {operation} without fusermount3, which was not found; install the package fuse3")]
+    NoHelper {
+        /// What was to be done.
+        operation: &'static str,
+    },
     /// The helper said no.
-    #[error("{helper} cannot mount on {mountpoint}: {message}")]
+    #[error("{helper} cannot {operation} {mountpoint}: {message}")]
     Helper {
         /// The helper's name.
         helper: &'static str,
-        /// Where it should have mounted.
+        /// What it should have done.
+        operation: &'static str,
+        /// To which directory.
         mountpoint: PathBuf,
         /// What it said.
         message: String,
@@ -110,11 +115,22 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the setuid helper may succeed where this process may not.
+    fn needs_helper(&self) -> bool {
+        match self {
+            Self::System { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && !getuid().is_root()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A mount of ours.
 #[derive(Debug)]
 pub struct Mount {
     mountpoint: PathBuf,
-    helper: Option<&'static str>,
     /// While this is open the helper of `auto_unmount` waits.
     _keeper: Option<OwnedFd>,
 }
@@ -125,18 +141,15 @@ impl Mount {
     /// # Errors
     /// [`Error`], with nothing mounted.
     pub fn new(mountpoint: &Path, options: &Options) -> Result<(Self, OwnedFd), Error> {
-        if !options.auto_unmount {
+        let (connection, keeper) = if options.auto_unmount {
+            mount_by_helper(mountpoint, options)?
+        } else {
             match mount_directly(mountpoint, options) {
-                Err(Error::System { source, .. }) if is_denied(&source) && !getuid().is_root() => {}
-                result => {
-                    let mount = Self { mountpoint: mountpoint.to_owned(), helper: None, _keeper: None };
-                    return result.map(|connection| (mount, connection));
-                }
+                Err(error) if error.needs_helper() => mount_by_helper(mountpoint, options)?,
+                result => (result?, None),
             }
-        }
-        let (helper, connection, keeper) = mount_by_helper(mountpoint, options)?;
-        let keeper = options.auto_unmount.then_some(keeper);
-        Ok((Self { mountpoint: mountpoint.to_owned(), helper: Some(helper), _keeper: keeper }, connection))
+        };
+        Ok((Self { mountpoint: mountpoint.to_owned(), _keeper: keeper }, connection))
     }
 
     /// Where it is.
@@ -152,49 +165,28 @@ impl Mount {
     pub fn device_number(&self) -> io::Result<u64> {
         Ok(std::fs::metadata(&self.mountpoint)?.dev())
     }
-
-    /// Unmounts. With `lazily`, also while files are open: it is gone for new callers and served for the others.
-    ///
-    /// # Errors
-    /// [`Error::System`] or [`Error::Helper`] when it is still mounted.
-    pub fn unmount(&self, lazily: bool) -> Result<(), Error> {
-        match self.helper {
-            None => {
-                let flags = if lazily { MntFlags::MNT_DETACH } else { MntFlags::empty() };
-                nix::mount::umount2(&self.mountpoint, flags)
-                    .map_err(|error| system("unmount", &self.mountpoint, error.into()))
-            }
-            Some(helper) => {
-                let flags = if lazily { "-uz" } else { "-u" };
-                let output = Command::new(helper)
-                    .arg(flags)
-                    .arg("--")
-                    .arg(&self.mountpoint)
-                    .stdin(Stdio::null())
-                    .output()
-                    .map_err(|source| system("run", Path::new(helper), source))?;
-                if output.status.success() {
-                    Ok(())
-                } else {
-                    Err(helper_error(helper, &self.mountpoint, &output.stderr))
-                }
-            }
-        }
-    }
 }
 
-fn is_denied(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+/// Unmounts what is mounted on `mountpoint`. With `lazily`, also while files are open: it is gone for new callers and served
+/// for the others.
+///
+/// # Errors
+/// [`Error`] when it is still mounted.
+pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
+    match unmount_directly(mountpoint, lazily) {
+        Err(error) if error.needs_helper() => unmount_by_helper(mountpoint, lazily),
+        result => result,
+    }
 }
 
 fn system(operation: &'static str, path: &Path, source: io::Error) -> Error {
     Error::System { operation, path: path.to_owned(), source }
 }
 
-fn helper_error(helper: &'static str, mountpoint: &Path, stderr: &[u8]) -> Error {
+fn helper_error(helper: &'static str, operation: &'static str, mountpoint: &Path, stderr: &[u8]) -> Error {
     let text = String::from_utf8_lossy(stderr);
     let message = text.trim().trim_start_matches(helper).trim_start_matches(": ").to_owned();
-    Error::Helper { helper, mountpoint: mountpoint.to_owned(), message }
+    Error::Helper { helper, operation, mountpoint: mountpoint.to_owned(), message }
 }
 
 fn mount_directly(mountpoint: &Path, options: &Options) -> Result<OwnedFd, Error> {
@@ -234,8 +226,9 @@ fn mount_flags(options: &Options) -> MsFlags {
     flags
 }
 
-/// Has the setuid helper mount; it sends the connection through a socket, which it finds as its standard input.
-fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<(&'static str, OwnedFd, OwnedFd), Error> {
+/// Has the setuid helper mount; it sends the connection through a socket, which it finds as its standard input. With
+/// `auto_unmount` it waits for this socket to be closed.
+fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<(OwnedFd, Option<OwnedFd>), Error> {
     for helper in HELPERS {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|error| system("talk to", Path::new(helper), error.into()))?;
@@ -257,16 +250,40 @@ fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<(&'static str
             Err(source) => return Err(system("run", Path::new(helper), source)),
         };
         if let Some(connection) = receive_descriptor(&ours) {
-            if !options.auto_unmount {
-                // It ends by itself; its status says nothing that the connection does not.
-                let _ = child.wait();
+            if options.auto_unmount {
+                return Ok((connection, Some(ours)));
             }
-            return Ok((helper, connection, ours));
+            // It ends by itself; its status says nothing that the connection does not.
+            let _ = child.wait();
+            return Ok((connection, None));
         }
         let output = child.wait_with_output().map_err(|source| system("run", Path::new(helper), source))?;
-        return Err(helper_error(helper, mountpoint, &output.stderr));
+        return Err(helper_error(helper, "mount on", mountpoint, &output.stderr));
     }
-    Err(Error::NoHelper)
+    Err(Error::NoHelper { operation: "mount" })
+}
+
+fn unmount_directly(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
+    let flags = if lazily { MntFlags::MNT_DETACH } else { MntFlags::empty() };
+    nix::mount::umount2(mountpoint, flags).map_err(|error| system("unmount", mountpoint, error.into()))
+}
+
+fn unmount_by_helper(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
+    for helper in HELPERS {
+        let output = Command::new(helper)
+            .arg(if lazily { "-uz" } else { "-u" })
+            .arg("--")
+            .arg(mountpoint)
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => return Err(helper_error(helper, "unmount", mountpoint, &output.stderr)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(system("run", Path::new(helper), source)),
+        }
+    }
+    Err(Error::NoHelper { operation: "unmount" })
 }
 
 fn helper_options(options: &Options) -> String {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use spidev::{SpiModeFlags, SpidevOptions, SpidevTransfer};
 
-use super::{Bus, Data, Error, Transaction};
+use super::{Bus, Data, Error, Transaction, lock};
 
 /// Where the kernel tells the size of spidev's buffers in bytes.
 pub const BUFSIZ_PATH: &str = "/sys/module/spidev/parameters/bufsiz";
@@ -39,11 +39,12 @@ impl Spidev {
     /// Opens a spidev node and sets SPI mode 0, eight bits, most significant bit first.
     ///
     /// # Errors
-    /// [`Error::Open`] when the node cannot be opened, [`Error::NotSpidev`] when it answers no spidev
-    /// ioctl, [`Error::Transfer`] when the driver refuses the mode.
+    /// [`Error::Open`] when the node cannot be opened, [`Error::InUse`] when another norfuse has it,
+    /// [`Error::NotSpidev`] when it answers no spidev ioctl, [`Error::Transfer`] when the driver refuses the mode.
     pub fn open(path: &Path, clock_hz: u32) -> Result<Self, Error> {
         let mut device =
             spidev::Spidev::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        lock::lock(device.inner(), path)?;
         let present = device.query_configuration().map_err(|source| match source.raw_os_error() {
             Some(libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => Error::NotSpidev { path: path.to_owned() },
             _ => transfer_error(path, "reading the SPI mode", source),

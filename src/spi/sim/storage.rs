@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::spi::Error;
+use crate::spi::{Error, lock};
 
 /// The chip's size in bytes: 16 MiB.
 pub const CHIP_SIZE: u32 = 1 << 24;
@@ -44,8 +44,8 @@ impl Storage {
     /// missing. Every program and erase is in the file when it returns; nothing is kept in memory.
     ///
     /// # Errors
-    /// [`Error::SimulatedSize`] when the file is not of [`CHIP_SIZE`], [`Error::Open`] when it
-    /// cannot be opened for reading and writing, or not be created.
+    /// [`Error::SimulatedSize`] when the file is not of [`CHIP_SIZE`], [`Error::InUse`] when another
+    /// norfuse has it, [`Error::Open`] when it cannot be opened for reading and writing, or not be created.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let open_error = |source| Error::Open { path: path.to_owned(), source };
         let file = match OpenOptions::new().read(true).write(true).open(path) {
@@ -54,6 +54,7 @@ impl Storage {
             }
             opened => opened.map_err(open_error)?,
         };
+        lock::lock(&file, path)?;
         let actual = file.metadata().map_err(open_error)?.len();
         if actual != u64::from(CHIP_SIZE) {
             return Err(Error::SimulatedSize { path: path.to_owned(), actual, expected: CHIP_SIZE.into() });
