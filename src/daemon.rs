@@ -8,7 +8,6 @@ mod unmounter;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,5 +272,5 @@ fn check_mountpoint(path: &Path) -> Result<PathBuf, Error> {
 
 /// Whether the file system at `mountpoint` is the one with `device_number`.
 fn is_mounted(mountpoint: &Path, device_number: u64) -> bool {
-    std::fs::metadata(mountpoint).is_ok_and(|metadata| metadata.dev() == device_number)
+    mount::device_number(mountpoint).is_ok_and(|found| found == device_number)
 }

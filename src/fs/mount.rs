@@ -3,11 +3,12 @@
 //! Whoever may call mount(2) needs no helper; everybody else goes through the setuid `fusermount3`. The mount belongs to this
 //! module and not to the FUSE session, so nothing is ever unmounted but what was mounted here.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
 use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -157,13 +158,12 @@ impl Mount {
         &self.mountpoint
     }
 
-    /// The device number of the mounted file system, to tell it from whatever is mounted there later. Asks the file system, so
-    /// it must be served.
+    /// The device number of the mounted file system, to tell it from whatever is mounted there later.
     ///
     /// # Errors
-    /// What stat(2) returns.
+    /// What statx(2) returns.
     pub fn device_number(&self) -> io::Result<u64> {
-        Ok(std::fs::metadata(&self.mountpoint)?.dev())
+        device_number(&self.mountpoint)
     }
 }
 
@@ -321,6 +321,25 @@ fn receive_descriptor(socket: &OwnedFd) -> Option<OwnedFd> {
 fn owned(descriptor: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us while receiving the message, and nobody else knows of it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// The device number of the file system at `path`, without asking it: a process that is killed while it waits for an answer of
+/// the file system that it serves itself never ends, and nor does anybody else who waits for one.
+///
+/// # Errors
+/// What statx(2) returns.
+pub fn device_number(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` ends in a zero and outlives the call, which writes no more than one statx to `found`, for which all zeros
+    // are valid.
+    let found = unsafe {
+        if libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, 0, found.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        found.assume_init()
+    };
+    Ok(libc::makedev(found.stx_dev_major, found.stx_dev_minor))
 }
 
 #[cfg(test)]

@@ -1,17 +1,23 @@
 //! A simulated chip that outlives the images that use it, as a real one does.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
+pub mod changing_faults;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use norfuse::chip::{Chip, Speed};
 use norfuse::image::journal::{ChipIdentity, Journal, Opened, Record};
 use norfuse::image::{Error, Image, Options, region_len};
 use norfuse::spi::sim::model::{Configuration, Model};
 use norfuse::spi::sim::storage::{CHIP_SIZE, Storage};
+use norfuse::spi::sim::timing::Times;
 use norfuse::spi::sim::{Pace, Simulated};
 use parking_lot::{Mutex, MutexGuard};
+
+use changing_faults::{ChangingFaults, Schedule};
 
 pub const SPEED_HZ: u32 = 32_000_000;
 
@@ -25,6 +31,8 @@ pub struct Care {
 pub struct ModelChip {
     model: Arc<Mutex<Model>>,
     pub care: Care,
+    /// Faults to come.
+    pub schedule: Schedule,
 }
 
 impl ModelChip {
@@ -36,9 +44,19 @@ impl ModelChip {
         Self::with(contents, Configuration { unique_id: None, ..Configuration::default() })
     }
 
+    /// A chip whose programs are over after a few polls, so that less time goes into polling.
+    pub fn quick(contents: &[u8]) -> Self {
+        let times = Times { page_program: Duration::from_micros(60), ..Times::default() };
+        Self::with(contents, Configuration { times, ..Configuration::default() })
+    }
+
     fn with(contents: &[u8], configuration: Configuration) -> Self {
         let model = Model::new(Storage::memory(contents.to_vec()), configuration);
-        Self { model: Arc::new(Mutex::new(model)), care: Care { read_repeat: 1, scrub: false } }
+        Self {
+            model: Arc::new(Mutex::new(model)),
+            care: Care { read_repeat: 1, scrub: false },
+            schedule: Schedule::default(),
+        }
     }
 
     pub fn model(&self) -> MutexGuard<'_, Model> {
@@ -59,6 +77,7 @@ impl ModelChip {
 
     pub fn identify(&self) -> Chip {
         let bus = Simulated::shared(Arc::clone(&self.model), Pace::Virtual);
+        let bus = ChangingFaults { bus, schedule: self.schedule.clone() };
         Chip::identify(Box::new(bus), Speed::Fixed(SPEED_HZ)).unwrap()
     }
 
