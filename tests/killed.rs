@@ -165,3 +165,28 @@ fn what_was_synchronized_survives_a_kill_at_any_moment() {
     assert!(synchronized > 0 && interrupted > 0, "the kills do nothing");
     wait_until("no daemon is left", || bench.daemons().is_empty());
 }
+
+/// The kernel drops a page of one name when another is written, and waits for whoever is just reading it through the daemon.
+#[test]
+fn a_daemon_killed_while_the_kernel_waits_for_a_page_ends_and_so_does_the_reader() {
+    let bench = Bench::with_chip(&noise(1));
+    // Slow enough for a page fault to take seconds.
+    let slow = ["--sim-realtime", "--speed", "100k", "--no-scrub", "-o", "no_journal"];
+    let mut daemon = bench.mount_in_foreground("sim:chip.img", &slow);
+    bench
+        .sh("stat m/raw.bin m/sectors/100000.bin > /dev/null
+             python3 -c 'import mmap
+file = open(\"m/raw.bin\", \"rb\")
+print(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)[0x100000])' > reader.out 2>&1 & echo $! > reader
+             sleep 1
+             (printf x | dd of=m/sectors/100000.bin conv=notrunc status=none) > writer.out 2>&1 &")
+        .ok();
+    wait_until("the daemon waits for the page", || daemon.has_blocked_thread("invalidate"));
+    daemon.signal(Signal::SIGKILL);
+    assert_eq!(daemon.exit_status(), None, "killed");
+    let reader = String::from_utf8(bench.read("reader")).unwrap();
+    let reader = Path::new("/proc").join(reader.trim());
+    wait_until("the reader has ended", || !reader.exists());
+    // Without fusectl the daemon's other half has had to unmount.
+    bench.sh("! mountpoint -q m 2> /dev/null || fusermount3 -u m").ok();
+}

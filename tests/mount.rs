@@ -40,10 +40,10 @@ fn the_daemon_keeps_neither_its_starters_pipe_nor_its_directory() {
     let bench = Bench::with_chip(&noise(1));
     // cat ends when nobody holds the pipe any more.
     bench.sh("timeout 60 bash -c '$NORFUSE sim:chip.img m 2>&1 | cat'").ok();
-    // The one that serves and the one that unmounts; whoever forked them may take a moment to end.
-    wait_until("there are two daemons", || bench.daemons().len() == 2);
-    for daemon in bench.daemons() {
-        assert_eq!(fs::read_link(format!("/proc/{daemon}/cwd")).unwrap(), Path::new("/"));
+    let daemons = bench.daemons();
+    assert!(!daemons.is_empty());
+    for pid in daemons {
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), Path::new("/"), "{pid}");
     }
     bench.unmount();
 }

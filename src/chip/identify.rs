@@ -89,7 +89,7 @@ pub(super) fn stable_id(wire: &mut Wire) -> Result<JedecId, Error> {
 }
 
 /// A busy chip answers nothing but its status. One whose status is all ones cannot be told from no chip at all.
-fn wait_while_busy(wire: &mut Wire) -> Result<(), Error> {
+pub(super) fn wait_while_busy(wire: &mut Wire) -> Result<(), Error> {
     let longest = ERASE_TYPES.iter().map(|erase| 2 * erase.maximum).max().unwrap_or_default();
     let started = wire.now();
     loop {

@@ -66,6 +66,8 @@ impl Chip {
     fn check_identifiers(&mut self) -> Result<(), Error> {
         let mut jedec_id = identify::stable_id(&mut self.wire)?;
         if jedec_id.is_nobody() {
+            // It may still be at what it was doing when it went.
+            identify::wait_while_busy(&mut self.wire)?;
             identify::release_power_down(&mut self.wire)?;
             jedec_id = identify::stable_id(&mut self.wire)?;
         }

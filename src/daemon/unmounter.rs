@@ -4,12 +4,20 @@
 //! is no way back. So before that it starts this one, which keeps its rights and does nothing else: it knows the one mountpoint,
 //! holds no chip and no terminal, and ends with the serving process. Unless asked it leaves the mount alone, also when the
 //! serving process has been killed.
+//!
+//! With one exception. A thread that has the kernel drop a page can wait for a reader whose request only the serving process would
+//! answer; when that is killed, the two wait for each other for ever, and so does everybody who touches the mount. Then the
+//! connection between kernel and file system is cut, after which the mount is dead as that of any killed file system.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use std::thread;
+use std::time::Duration;
+
 use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, setsid};
 use parking_lot::Mutex;
@@ -23,6 +31,12 @@ const NAME: &std::ffi::CStr = c"norfuse-umount";
 /// Requests, of one byte. The answer is a line: empty, or why it is still mounted.
 const UNMOUNT: u8 = b'u';
 const UNMOUNT_LAZILY: u8 = b'z';
+
+/// Sent by the kernel when the serving process's main thread has ended.
+const PARENT_ENDED: Signal = Signal::SIGUSR1;
+
+/// A process that has not closed its end of the socket this long after its main thread has ended hangs.
+const DYING: Duration = Duration::from_secs(2);
 
 /// Why it is still mounted.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +73,7 @@ impl Unmounter {
                 drop(ours);
                 leave();
                 let ended = settle()
+                    .and_then(|()| watch_parent(mountpoint))
                     .and_then(|()| answer_requests(&theirs, |lazily| mount::unmount(mountpoint, lazily)));
                 std::process::exit(i32::from(ended.is_err()));
             }
@@ -95,6 +110,22 @@ fn settle() -> io::Result<()> {
     leave_terminal(&open_null()?)?;
     std::env::set_current_dir("/")?;
     Ok(prctl::set_name(NAME)?)
+}
+
+/// Cuts the connection if the serving process cannot end; a process that ends closes the socket, and this process is gone first.
+fn watch_parent(mountpoint: &Path) -> io::Result<()> {
+    let signals = SigSet::from(PARENT_ENDED);
+    signals.thread_block()?;
+    prctl::set_pdeathsig(PARENT_ENDED)?;
+    let mountpoint = mountpoint.to_owned();
+    thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        if signals.wait().is_ok() {
+            thread::sleep(DYING);
+            // Whoever hangs on the mount can do no more about it than this process.
+            let _ = mount::abort_connection(&mountpoint);
+        }
+    })?;
+    Ok(())
 }
 
 fn ask(mut socket: &UnixStream, lazily: bool) -> io::Result<String> {

@@ -179,6 +179,17 @@ pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
     }
 }
 
+/// Cuts the connection between the kernel and the file system mounted on `mountpoint`: every request fails from then on.
+///
+/// # Errors
+/// When nothing is mounted there, or the connection is somebody else's.
+pub fn abort_connection(mountpoint: &Path) -> io::Result<()> {
+    let connection = libc::minor(device_number(mountpoint)?);
+    std::fs::write(format!("/sys/fs/fuse/connections/{connection}/abort"), "1")
+        // Where fusectl is not mounted, root has another way, which begins with cutting the connection.
+        .or_else(|_| Ok(nix::mount::umount2(mountpoint, MntFlags::MNT_FORCE)?))
+}
+
 fn system(operation: &'static str, path: &Path, source: io::Error) -> Error {
     Error::System { operation, path: path.to_owned(), source }
 }

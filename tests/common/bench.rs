@@ -220,7 +220,7 @@ impl Bench {
         wait_until("norfuse is gone", || self.daemons().is_empty());
     }
 
-    /// The processes of norfuse that were started from this bench.
+    /// The processes of norfuse that were started from this bench: the one that serves, and what helps it.
     pub(crate) fn daemons(&self) -> Vec<Pid> {
         let mark = format!("{MARK}={}", self.directory().display());
         let is_ours = |pid: &i32| {
@@ -235,14 +235,15 @@ impl Bench {
         pids.filter(is_ours).map(Pid::from_raw).collect()
     }
 
-    /// Kills the daemon as an impatient person does.
+    /// Kills the daemon as an impatient person does; what helps it ends by itself.
     #[track_caller]
     pub(crate) fn kill_daemon(&self) {
-        let daemons = self.daemons();
-        assert!(!daemons.is_empty(), "no daemon is running");
-        for pid in daemons {
-            kill(pid, Signal::SIGKILL).unwrap();
-        }
+        let mut serving = self.daemons();
+        serving.retain(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "norfuse\n")
+        });
+        assert_eq!(serving.len(), 1, "{:?}", self.daemons());
+        kill(serving[0], Signal::SIGKILL).unwrap();
         self.wait_for_daemons();
     }
 

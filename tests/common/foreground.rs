@@ -37,6 +37,15 @@ impl Foreground {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
+    /// Whether its thread of this name is in an uninterruptible wait.
+    pub(crate) fn has_blocked_thread(&self, name: &str) -> bool {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        fs::read_dir(tasks).unwrap().filter_map(Result::ok).any(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.contains(&format!("({name}) D "))
+        })
+    }
+
     /// Waits for its end and returns its exit status, or none where a signal ended it.
     pub(crate) fn exit_status(&mut self) -> Option<i32> {
         let mut status = None;
