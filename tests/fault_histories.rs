@@ -3,6 +3,7 @@
 //!
 //! The seeds are fixed, so that a suite that has passed passes again; `NORFUSE_SEED` takes others.
 
+mod figures;
 mod model_chip;
 
 use std::env;
@@ -504,7 +505,7 @@ fn no_fault_makes_a_wrong_byte_or_goes_untold() {
     let started = Instant::now();
     let care = Care { read_repeat: 2, scrub: true };
     let figures = run_everywhere(4, 250, care, || steps(faults()), |bench, steps| bench.run(steps));
-    println!("random histories in {:.1?}: {figures:#?}", started.elapsed());
+    figures::show(format_args!("random histories in {:.1?}: {figures:#?}", started.elapsed()));
     assert_eq!(figures.histories, 1000);
     assert!(figures.reads_failed > 0 && figures.commits_failed > 0, "the faults do nothing");
 }
@@ -540,7 +541,7 @@ fn a_flipped_command_is_found_and_its_damage_repaired() {
         }
         result.map(|()| figures)
     });
-    println!("histories with flipped commands in {:.1?}: {figures:#?}", started.elapsed());
+    figures::show(format_args!("histories with flipped commands in {:.1?}: {figures:#?}", started.elapsed()));
     assert_eq!(figures.histories, 200);
     assert!(figures.verify_failures > 0, "the faults do nothing");
 }
@@ -580,7 +581,10 @@ fn what_was_misread_is_corrected_by_the_scrub() {
         Ok(figures)
     });
     let misread = misread.into_inner();
-    println!("scrubbed in {:.1?}: {misread} reads had been wrong: {figures:#?}", started.elapsed());
+    figures::show(format_args!(
+        "scrubbed in {:.1?}: {misread} reads had been wrong: {figures:#?}",
+        started.elapsed()
+    ));
     assert!(misread > 0 && figures.mismatches >= misread, "the faults do nothing");
 }
 

@@ -4,6 +4,7 @@
 //! what it is at when it dies.
 
 mod common;
+mod figures;
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -116,7 +117,7 @@ fn what_was_synchronized_survives_a_kill_at_any_moment() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = env::var("NORFUSE_SEED")
         .map_or(now.as_secs(), |seed| seed.parse().expect("NORFUSE_SEED is a number"));
-    println!("NORFUSE_SEED={seed}");
+    figures::show(format_args!("NORFUSE_SEED={seed}"));
     let mut random = Random(seed.wrapping_mul(2) | 1);
     let mut chip = noise(1);
     let bench = Bench::with_chip(&chip);
@@ -156,11 +157,11 @@ fn what_was_synchronized_survives_a_kill_at_any_moment() {
         synchronized += written.synchronized;
         chip = found;
     }
-    println!(
+    figures::show(format_args!(
         "{KILLS} kills in {:.1?}: {writes} writes, {synchronized} of them synchronized, all there; {interrupted} interrupted batches \
          finished, {later} bytes there that were not synchronized",
         started.elapsed()
-    );
+    ));
     assert_eq!(chip.len(), CHIP_LEN);
     assert!(synchronized > 0 && interrupted > 0, "the kills do nothing");
     wait_until("no daemon is left", || bench.daemons().is_empty());

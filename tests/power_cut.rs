@@ -1,6 +1,7 @@
 //! Power fails during an update: at every erase and program, and at every point of the journal's own write. The next start must
 //! leave the chip as it should be.
 
+mod figures;
 mod model_chip;
 
 use std::fs;
@@ -75,7 +76,9 @@ fn a_power_cut_at_any_operation_is_made_good_by_the_next_start() {
         assert_eq!(chip.model().violations().total(), 0, "{:?}", chip.model().violations());
         assert!(open_journal(&chip, directory.path()).1.is_empty(), "the record is retired");
     }
-    println!("power cuts at every operation: {cuts} tried, {recovered} recovered, {lost} lost");
+    figures::show(format_args!(
+        "power cuts at every operation: {cuts} tried, {recovered} recovered, {lost} lost"
+    ));
     assert!(cuts > 200, "only {cuts} operations");
     assert_eq!((recovered, lost), (cuts, 0));
 }
@@ -128,9 +131,9 @@ fn a_torn_journal_leaves_the_chip_as_it_was_and_a_whole_one_finishes_the_write()
         as_before += u32::from(after == old);
         finished += u32::from(after == wanted);
     }
-    println!(
+    figures::show(format_args!(
         "torn journals: {torn_at} tried, {as_before} left the chip as it was, {finished} finished the write"
-    );
+    ));
     assert!(as_before > 0 && finished > 0);
     assert_eq!(restart(&chip, directory.path()), wanted);
 }

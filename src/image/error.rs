@@ -52,7 +52,7 @@ pub enum Error {
     },
     /// An erase or program ended and has changed nothing, and the status registers say that the place is protected.
     #[error(
-        "{address:#08x} is write-protected: {explanation}. --unlock clears the protection until power is cut"
+        "{address:#08x} is write-protected: {explanation}. --unlock clears the protection while the chip is mounted"
     )]
     Protected {
         /// Where, in bytes.
