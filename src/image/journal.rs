@@ -24,7 +24,7 @@ pub use format::{ChipIdentity, Fingerprint, MAX_FINGERPRINTS, NewRecord, Recorde
 
 use examine::{Scan, examine};
 use file::JournalFile;
-use format::{FREE, Layout, encode_header, encode_record};
+use format::{ALONE, FREE, Layout, encode_begun, encode_header, encode_record};
 
 /// An open journal. Nobody else can open it meanwhile.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Journal {
     /// Slots that are to be free, but may hold a record on the disk.
     doubtful: BTreeSet<u32>,
     next_sequence: u64,
+    /// The number of the last batch of several records.
+    last_batch: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +107,10 @@ impl Journal {
             .map(|record| (record.slot.number, Live { sequence: record.sequence, region: record.region }))
             .collect();
         let next_sequence = records.last().map_or(1, |record| record.sequence + 1);
+        let last_batch = scan.begun;
         let torn = scan.torn.len();
         let doubtful = scan.torn.into_iter().chain(scan.superseded).collect();
-        let mut journal = Self { file, layout, live, doubtful, next_sequence };
+        let mut journal = Self { file, layout, live, doubtful, next_sequence, last_batch };
         journal.clear_doubtful()?;
         Ok(Opened { journal, records, torn })
     }
@@ -121,7 +124,14 @@ impl Journal {
         let mut file = JournalFile::create(directory, &chip.file_name())?;
         file.replace(&encode_header(chip, layout))?;
         file.sync_directory()?;
-        Ok(Self { file, layout, live: BTreeMap::new(), doubtful: BTreeSet::new(), next_sequence: 1 })
+        Ok(Self {
+            file,
+            layout,
+            live: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            next_sequence: 1,
+            last_batch: 0,
+        })
     }
 
     /// Records what regions have to hold; one record per region. When it returns they survive a power cut, and the work on
@@ -216,16 +226,26 @@ impl Journal {
         self.file.path()
     }
 
+    /// Writes records into free slots. Several become valid together, by a number that is written when all are on the disk: a part of
+    /// a batch must never be finished.
     fn write(&mut self, records: &[NewRecord<'_>], free: &[u32]) -> Result<Vec<Slot>, Error> {
+        // Alternates between the two places of the number.
+        let batch = if records.len() > 1 { self.last_batch + 1 } else { ALONE };
         let mut slots = Vec::with_capacity(records.len());
         for (record, &number) in records.iter().zip(free) {
             let sequence = self.next_sequence;
             self.next_sequence += 1;
-            let bytes = encode_record(record, sequence, self.layout)?;
+            let bytes = encode_record(record, sequence, batch, self.layout)?;
             self.file.write_at(self.layout.slot_offset(number), &bytes)?;
             slots.push(Slot { number, sequence });
         }
         self.file.sync()?;
+        if batch != ALONE {
+            self.last_batch = batch;
+            let (place, bytes) = encode_begun(batch);
+            self.file.write_at(place, &bytes)?;
+            self.file.sync()?;
+        }
         Ok(slots)
     }
 

@@ -6,13 +6,15 @@ use super::Record;
 use super::error::Error;
 use super::file::JournalFile;
 use super::format::{
-    ChipIdentity, FREE, Header, Layout, PAGE_LEN, RECORD_HEADER_LEN, decode_header, decode_record,
-    encode_header, record_len,
+    BEGUN_LEN, ChipIdentity, FREE, Header, Layout, PAGE_LEN, RECORD_HEADER_LEN, begun_places, decode_begun,
+    decode_header, decode_record, encode_header, record_len,
 };
 
 /// The slots of a file that are not free.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
+    /// The last batch of several records that has begun.
+    pub(super) begun: u64,
     /// The latest record of each region, by the region's address: no more bytes than the chip has.
     pub(super) records: BTreeMap<u32, Record>,
     /// Slots whose record a later one of the same region has replaced.
@@ -45,7 +47,7 @@ pub(super) fn examine(
 }
 
 fn scan(file: &JournalFile, layout: Layout) -> Result<Scan, Error> {
-    let mut scan = Scan::default();
+    let mut scan = Scan { begun: last_begun(file)?, ..Scan::default() };
     for number in 0..layout.max_slots() {
         let offset = layout.slot_offset(number);
         let header = file.read_at(offset, RECORD_HEADER_LEN)?;
@@ -53,7 +55,7 @@ fn scan(file: &JournalFile, layout: Layout) -> Result<Scan, Error> {
             continue;
         }
         let record = match record_len(&header, layout) {
-            Some(len) => decode_record(&file.read_at(offset, len)?, number, layout),
+            Some(len) => decode_record(&file.read_at(offset, len)?, number, scan.begun, layout),
             None => None,
         };
         match record {
@@ -62,6 +64,14 @@ fn scan(file: &JournalFile, layout: Layout) -> Result<Scan, Error> {
         }
     }
     Ok(scan)
+}
+
+fn last_begun(file: &JournalFile) -> Result<u64, Error> {
+    let mut begun = 0;
+    for place in begun_places() {
+        begun = begun.max(decode_begun(&file.read_at(place, BEGUN_LEN)?).unwrap_or(0));
+    }
+    Ok(begun)
 }
 
 impl Scan {

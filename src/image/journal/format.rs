@@ -23,13 +23,23 @@ const FILE_MAGIC: [u8; 8] = *b"norfuse\n";
 const RECORD_MAGIC: [u8; 8] = *b"norf-rec";
 const VERSION: u32 = 1;
 
-/// Magic, sequence, number of ranges, number of fingerprints, length of the data, checksum.
-pub(super) const RECORD_HEADER_LEN: usize = 32;
+/// Magic, sequence, number of ranges, number of fingerprints, length of the data, batch, checksum.
+pub(super) const RECORD_HEADER_LEN: usize = 40;
+const BATCH_AT: usize = 28;
 const CHECKSUM_AT: usize = RECORD_HEADER_LEN - 4;
 /// Address and length.
 const RANGE_LEN: usize = 8;
 /// Address, length and checksum.
 const FINGERPRINT_LEN: usize = 12;
+
+/// The batch of a record that is alone in it: that it is whole says that it has begun.
+pub(super) const ALONE: u64 = 0;
+
+/// Where the number of the last batch that has begun is kept, twice, so that one is whole while the other is written.
+const BEGUN_AT: [u64; 2] = [PAGE_LEN as u64, PAGE_LEN as u64 + 2048];
+
+/// The number and its checksum.
+pub(super) const BEGUN_LEN: usize = 12;
 
 /// No journal comes this far, and so the next number always exists.
 const LAST_SEQUENCE: u64 = u64::MAX / 2;
@@ -153,7 +163,7 @@ impl Layout {
     }
 
     pub(super) fn slot_offset(self, number: u32) -> u64 {
-        u64::from(PAGE_LEN) + u64::from(number) * self.slot_len() as u64
+        2 * u64::from(PAGE_LEN) + u64::from(number) * self.slot_len() as u64
     }
 
     /// How long an empty journal may be.
@@ -248,7 +258,12 @@ pub(super) fn decode_header(page: &[u8]) -> Header {
 }
 
 /// A record's bytes: header, ranges, fingerprints, data.
-pub(super) fn encode_record(record: &NewRecord<'_>, sequence: u64, layout: Layout) -> Result<Vec<u8>, Error> {
+pub(super) fn encode_record(
+    record: &NewRecord<'_>,
+    sequence: u64,
+    batch: u64,
+    layout: Layout,
+) -> Result<Vec<u8>, Error> {
     record.region(layout)?;
     let data_len: usize = record.ranges.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut bytes = Vec::with_capacity(layout.slot_len());
@@ -257,6 +272,7 @@ pub(super) fn encode_record(record: &NewRecord<'_>, sequence: u64, layout: Layou
     for count in [record.ranges.len(), record.fingerprints.len(), data_len] {
         bytes.extend_from_slice(&len_u32(count).to_le_bytes());
     }
+    bytes.extend_from_slice(&batch.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
     for (address, data) in &record.ranges {
         bytes.extend_from_slice(&address.to_le_bytes());
@@ -289,13 +305,14 @@ pub(super) fn record_len(header: &[u8], layout: Layout) -> Option<usize> {
     is_possible.then_some(RECORD_HEADER_LEN + ranges * RANGE_LEN + fingerprints * FINGERPRINT_LEN + data)
 }
 
-/// The record that `bytes` are, all of them; None if they are not.
-pub(super) fn decode_record(bytes: &[u8], number: u32, layout: Layout) -> Option<Record> {
+/// The record that `bytes` are, all of them; None if they are not, or if its batch is later than the last that has `begun`.
+pub(super) fn decode_record(bytes: &[u8], number: u32, begun: u64, layout: Layout) -> Option<Record> {
     if record_len(bytes, layout)? != bytes.len() || record_checksum(bytes) != read_u32(bytes, CHECKSUM_AT)? {
         return None;
     }
-    let sequence = u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?);
-    if sequence > LAST_SEQUENCE {
+    let sequence = read_u64(bytes, 8)?;
+    let batch = read_u64(bytes, BATCH_AT)?;
+    if sequence > LAST_SEQUENCE || batch > begun {
         return None;
     }
     let range_table_len = read_u32(bytes, 16)? as usize * RANGE_LEN;
@@ -335,6 +352,30 @@ fn record_checksum(bytes: &[u8]) -> u32 {
     hasher.update(bytes.get(..CHECKSUM_AT).unwrap_or_default());
     hasher.update(bytes.get(RECORD_HEADER_LEN..).unwrap_or_default());
     hasher.finalize()
+}
+
+/// Where the number of the batch after `begun` is to be written, and how.
+pub(super) fn encode_begun(batch: u64) -> (u64, [u8; BEGUN_LEN]) {
+    let mut bytes = [0; BEGUN_LEN];
+    bytes[..8].copy_from_slice(&batch.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..8]).to_le_bytes();
+    bytes[8..].copy_from_slice(&checksum);
+    (BEGUN_AT[usize::from(batch % 2 == 1)], bytes)
+}
+
+/// The places of the number of the last batch that has begun.
+pub(super) fn begun_places() -> [u64; 2] {
+    BEGUN_AT
+}
+
+/// The number of a batch that has begun; None where there is none, or not all of it.
+pub(super) fn decode_begun(bytes: &[u8]) -> Option<u64> {
+    let batch = read_u64(bytes, 0)?;
+    (read_u32(bytes, 8)? == crc32fast::hash(bytes.get(..8)?) && batch <= LAST_SEQUENCE).then_some(batch)
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
