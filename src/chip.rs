@@ -25,7 +25,6 @@ pub use counters::{Counters, Totals};
 pub use error::Error;
 use identify::SLOW_CLOCK;
 use part::{EraseType, JedecId, Part, ProgramTime};
-pub use presence::Identifiers;
 use protection::Changes;
 pub use protection::{ProtectionState, Unlock, Unlocked, Verdict};
 use status::{StatusRegisters, WIP};

@@ -23,6 +23,7 @@ mod invalidate;
 pub mod mount;
 mod node;
 mod requests;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -5,10 +5,8 @@
 //!
 //! Knows nothing of files.
 
-mod audit;
 mod bus_thread;
 mod cache;
-mod commit;
 mod description;
 mod draft;
 mod error;
@@ -16,7 +14,6 @@ pub mod journal;
 mod pending;
 pub mod plan;
 mod read_ahead;
-mod reading;
 mod recovery;
 mod scrub;
 mod state;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::part::JedecId;
-use super::presence::Identifiers;
+use super::part::{Identifiers, JedecId};
 use super::sfdp;
 use super::status::StatusRegisters;
 use crate::spi;

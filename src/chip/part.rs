@@ -25,6 +25,28 @@ impl fmt::Display for JedecId {
     }
 }
 
+/// What tells one chip from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identifiers {
+    /// Which part it is.
+    pub jedec_id: JedecId,
+    /// Which one of its kind it is, where the part has a unique id.
+    pub unique_id: Option<Vec<u8>>,
+}
+
+impl fmt::Display for Identifiers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.jedec_id)?;
+        match &self.unique_id {
+            None => write!(formatter, " without a unique id"),
+            Some(id) => {
+                write!(formatter, " with the unique id ")?;
+                id.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+            }
+        }
+    }
+}
+
 /// An erase command: how much it erases and how long it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EraseType {

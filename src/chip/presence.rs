@@ -1,36 +1,12 @@
 //! Whether the chip from the start is still there, or there again. Not for what to do about it.
 
-use std::fmt;
-
 use super::Chip;
 use super::error::Error;
 use super::identify;
-use super::part::JedecId;
+use super::part::Identifiers;
 
 /// How often an id may be misread before its chip counts as gone, or as another.
 const ATTEMPTS: usize = 3;
-
-/// What tells one chip from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identifiers {
-    /// Which part it is.
-    pub jedec_id: JedecId,
-    /// Which one of its kind it is, where the part has a unique id.
-    pub unique_id: Option<Vec<u8>>,
-}
-
-impl fmt::Display for Identifiers {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.jedec_id)?;
-        match &self.unique_id {
-            None => write!(formatter, " without a unique id"),
-            Some(id) => {
-                write!(formatter, " with the unique id ")?;
-                id.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-            }
-        }
-    }
-}
 
 impl Chip {
     /// Asks for the JEDEC id again, and twice more while it is not the one from the start: that may be noise.

@@ -1,5 +1,11 @@
 //! The one thread that owns the chip: it reads for whoever waits, commits, reads ahead when nobody does, and scrubs when the bus
-//! is idle.
+//! is idle. Each of these that takes more than a few lines has a file of its own below.
+
+mod audit;
+mod commit;
+mod planning;
+mod reading;
+mod scrubbing;
 
 use std::ops::Range;
 use std::sync::Arc;

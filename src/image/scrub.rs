@@ -1,19 +1,14 @@
-//! Reading again, while the bus is idle, what has been read only once.
-//!
-//! A single flipped bit in a firmware image looks like firmware. Copying twice and comparing would not show it, because the second
-//! copy comes from the cache; so the cache is compared with the chip instead, one transfer at a time and behind everybody else.
+//! When to read again what has been read only once, and what of it next.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::SECTOR_LEN;
-use super::bus_thread::BusThread;
 use super::cache::Trust;
-use super::reading::differing_sectors;
 use super::state::State;
 
 /// The bus counts as idle when nobody has wanted anything of it for this long.
-pub(super) const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(2);
 
 /// After a reading that failed, scrubbing rests for this long.
 const REST: Duration = Duration::from_secs(10);
@@ -36,6 +31,16 @@ impl Scrub {
         self.due = self.due.max(Instant::now() + IDLE);
     }
 
+    /// What is before `sector` has had its turn.
+    pub(super) fn go_on_from(&mut self, sector: u32) {
+        self.cursor = sector;
+    }
+
+    /// A reading has failed.
+    pub(super) fn rest(&mut self) {
+        self.due = Instant::now() + REST;
+    }
+
     /// The run of sectors to read again now, or when to look again, if there is anything left.
     pub(super) fn next(&self, state: &State, longest: u32) -> Option<Result<Range<u32>, Instant>> {
         let first = state.cache.next_read_once(self.cursor)?;
@@ -48,60 +53,5 @@ impl Scrub {
             .last()
             .map_or(first, |last| last + 1);
         Some(Ok(first * SECTOR_LEN..end * SECTOR_LEN))
-    }
-}
-
-impl BusThread {
-    pub(super) fn scrub(&mut self, range: Range<u32>) {
-        self.scrub.cursor = range.end / SECTOR_LEN;
-        let before = self.chip.counters().totals();
-        let mut again = vec![0; range.len()];
-        let result = self.read_once(range.start, &mut again);
-        let after = self.chip.counters().totals();
-        let mut state = self.shared.state.lock();
-        state.counts.scrub_messages += after.messages - before.messages;
-        state.counts.scrub_bytes_read += after.bytes_read - before.bytes_read;
-        state.counts.scrub_bytes_written += after.bytes_written - before.bytes_written;
-        if result.is_err() {
-            // Whoever asks for these bytes is told; nobody has.
-            self.scrub.due = Instant::now() + REST;
-            return;
-        }
-        let doubtful = differing_sectors(range.start, state.cache.bytes(range.clone()), &again);
-        for sector in range.start / SECTOR_LEN..range.end / SECTOR_LEN {
-            if !doubtful.contains(&sector) {
-                state.cache.verify(sector);
-            }
-        }
-        drop(state);
-        for sector in doubtful {
-            let offset = (sector * SECTOR_LEN - range.start) as usize;
-            self.settle(sector, again[offset..offset + SECTOR_LEN as usize].to_vec());
-        }
-    }
-
-    /// Decides by majority what a sector holds whose cached bytes are not those that it has just read as, and corrects the cache
-    /// and the kernel's copies.
-    fn settle(&mut self, sector: u32, again: Vec<u8>) {
-        let address = sector * SECTOR_LEN;
-        let range = address..address + SECTOR_LEN;
-        let cached = self.shared.state.lock().cache.bytes(range.clone()).to_vec();
-        let agreed = match self.read_by_majority(sector, vec![cached.clone(), again]) {
-            Ok(agreed) => agreed,
-            Err(error) => {
-                log::error!("{}", crate::error_text(&error));
-                self.shared.state.lock().cache.forget(sector);
-                return;
-            }
-        };
-        let mut state = self.shared.state.lock();
-        state.cache.fill(address, &agreed, Trust::Verified);
-        drop(state);
-        if agreed != cached {
-            log::warn!("the sector at {address:#08x} had been read wrongly, and is corrected");
-            if let Some(corrected) = &*self.shared.on_correction.lock() {
-                corrected(range);
-            }
-        }
     }
 }

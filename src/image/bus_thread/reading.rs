@@ -7,11 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::bus_thread::BusThread;
-use super::cache::Trust;
-use super::error::Error;
-use super::{Presence, SECTOR_LEN};
+use super::BusThread;
 use crate::chip;
+use crate::image::cache::Trust;
+use crate::image::error::Error;
+use crate::image::{Presence, SECTOR_LEN};
 
 /// A transfer that ends in this many equal bytes of FF or 00 may have lost the chip on the way.
 const IDLE_TAIL_LEN: usize = 32;

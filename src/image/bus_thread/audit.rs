@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::SECTOR_LEN;
-use super::bus_thread::BusThread;
-use super::cache::Trust;
-use super::draft::{Draft, sectors_of};
-use super::error::Error;
-use super::plan::Operation;
+use super::BusThread;
+use crate::image::SECTOR_LEN;
+use crate::image::cache::Trust;
+use crate::image::draft::{Draft, sectors_of};
+use crate::image::error::Error;
+use crate::image::plan::Operation;
 
 /// An address has this many bits on the wire.
 const ADDRESS_BITS: u32 = 24;

@@ -3,16 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::SECTOR_LEN;
-use super::bus_thread::BusThread;
-use super::cache::Trust;
-use super::draft::Draft;
-use super::error::Error;
-use super::journal::Fingerprint;
-use super::plan::Operation;
-use super::recovery::fingerprints;
-use super::state::tell;
+use super::BusThread;
 use crate::chip::{self, Verdict};
+use crate::image::SECTOR_LEN;
+use crate::image::cache::Trust;
+use crate::image::draft::Draft;
+use crate::image::error::Error;
+use crate::image::journal::Fingerprint;
+use crate::image::plan::Operation;
+use crate::image::recovery::fingerprints;
+use crate::image::state::tell;
 
 /// A region is written this often before it is given up.
 const ATTEMPTS: u32 = 3;
