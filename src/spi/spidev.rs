@@ -45,19 +45,19 @@ impl Spidev {
         let mut device =
             spidev::Spidev::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         lock::lock(device.inner(), path)?;
-        let present = device.query_configuration().map_err(|source| match source.raw_os_error() {
-            Some(libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => Error::NotSpidev { path: path.to_owned() },
-            _ => transfer_error(path, "reading the SPI mode", source),
-        })?;
         // Kernels 5.4 to 5.10 show an active-high chip select for a GPIO one, and turn it over when the flag is cleared.
-        let polarity = present.spi_mode.unwrap_or(SpiModeFlags::SPI_MODE_0) & SpiModeFlags::SPI_CS_HIGH;
+        let present = device.query_configuration().ok().and_then(|options| options.spi_mode);
+        let polarity = present.unwrap_or(SpiModeFlags::SPI_MODE_0) & SpiModeFlags::SPI_CS_HIGH;
         let options = SpidevOptions::new()
             .bits_per_word(8)
             .max_speed_hz(clock_hz)
             .lsb_first(false)
             .mode(SpiModeFlags::SPI_MODE_0 | polarity)
             .build();
-        device.configure(&options).map_err(|source| transfer_error(path, "setting SPI mode 0", source))?;
+        device.configure(&options).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOTTY | libc::ENOSYS) => Error::NotSpidev { path: path.to_owned() },
+            _ => transfer_error(path, "setting SPI mode 0", source),
+        })?;
         let max_data_len = bufsiz();
         if max_data_len <= DEFAULT_BUFSIZ {
             log::info!(
