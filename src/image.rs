@@ -176,7 +176,7 @@ impl Image {
             state.pending.write(range.address, &range.bytes);
         }
         drop(state);
-        self.commit_and_wait()?;
+        self.commit_and_wait().map_err(|error| Error::Replay(Box::new(error)))?;
         log::warn!("the interrupted writes are finished");
         Ok(())
     }

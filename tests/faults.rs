@@ -253,3 +253,18 @@ fn unlock_writes_a_protected_chip_and_restores_its_protection() {
     assert_eq!(end(&bench, &mut daemon), Some(0), "{}", daemon.log());
     assert_eq!(node.wires().model.status_registers()[0] & 0x1C, 0x1C, "the protection is not restored");
 }
+
+#[test]
+fn what_a_protected_chip_has_refused_is_not_in_the_way_of_the_next_mount() {
+    let chip = noise(1);
+    let bench = Bench::with_chip(&chip);
+    set_faults(&bench, "protect=7");
+    let mut daemon = mount(&bench, &[]);
+    bench.sh("dd if=/dev/zero of=m/raw.bin bs=4096 count=1 conv=notrunc").fails_with("Read-only file system");
+    assert!(!daemon.log().contains("gone astray"), "{}", daemon.log());
+    end(&bench, &mut daemon);
+    let mut daemon = mount(&bench, &[]);
+    bench.sh("cmp m/raw.bin chip.img").ok();
+    assert_eq!(end(&bench, &mut daemon), Some(0), "{}", daemon.log());
+    assert_same(&bench.read("chip.img"), &chip, "the chip");
+}

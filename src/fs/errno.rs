@@ -15,6 +15,7 @@ pub(super) fn errno(error: &Error) -> Errno {
         | Error::Unstable { .. }
         | Error::NotErasable { .. }
         | Error::Unrecognised
+        | Error::Replay(_)
         | Error::System { .. }
         | Error::Stopped => Errno::EIO,
     }

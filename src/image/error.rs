@@ -81,6 +81,11 @@ pub enum Error {
          it with --discard-journal; to look first, mount with -o ro"
     )]
     Unrecognised,
+    /// An interrupted write could not be finished.
+    #[error(
+        "an interrupted write cannot be finished; mount with -o ro to look, or drop it with --discard-journal"
+    )]
+    Replay(#[source] Box<Error>),
     /// The system refused something that is needed to run.
     #[error("cannot {operation}")]
     System {

@@ -30,13 +30,24 @@ impl BusThread {
                 suspects.extend(misdirected(address, unit, size).flat_map(sectors_of));
             }
         }
+        let mut unknown = Vec::new();
         for sector in suspects {
-            self.examine(draft, sector)?;
+            if !self.examine(draft, sector)? {
+                unknown.push(sector);
+            }
+        }
+        if let Some(first) = unknown.first() {
+            log::warn!(
+                "if a command has gone astray, it may have changed one of {} sectors that had not been read before, such as {:#08x}",
+                unknown.len(),
+                first * SECTOR_LEN
+            );
         }
         Ok(())
     }
 
-    fn examine(&mut self, draft: &Draft, sector: u32) -> Result<(), Error> {
+    /// Has what is known of a sector put right if it is not so any more; false if nothing is known of it.
+    fn examine(&mut self, draft: &Draft, sector: u32) -> Result<bool, Error> {
         let range = sector * SECTOR_LEN..(sector + 1) * SECTOR_LEN;
         let mut state = self.shared.state.lock();
         if draft.range.contains(&range.start) {
@@ -45,23 +56,20 @@ impl BusThread {
                 state.cache.forget(sector);
                 state.pending.complete(sector, draft.wanted(&range));
             }
-            return Ok(());
+            return Ok(true);
         }
         if state.pending.covers(range.clone()) {
-            return Ok(());
+            return Ok(true);
         }
         if state.cache.trust(sector) == Trust::Unknown {
-            log::warn!(
-                "{:#08x} may have been changed by a command gone astray; it had not been read before",
-                range.start
-            );
-            return Ok(());
+            return Ok(false);
         }
         let known = state.cache.bytes(range.clone()).to_vec();
         drop(state);
         let mut found = vec![0; known.len()];
         self.read_once(range.start, &mut found)?;
         if found != known {
+            self.note_mismatch(range.start);
             found = self.read_by_majority(sector, vec![known.clone(), found])?;
         }
         if found != known {
@@ -70,7 +78,7 @@ impl BusThread {
             state.cache.fill(range.start, &found, Trust::Verified);
             state.pending.complete(sector, &known);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -122,9 +122,9 @@ impl BusThread {
                 }
             };
             self.distrust(&draft);
-            self.audit(&draft, &failure.all)?;
-            let unlocked = failure.without_effect && self.unlock_refused(failure.address, attempt)?;
+            let unlocked = failure.without_effect && self.unlock_refused(&draft, failure.address, attempt)?;
             if !unlocked {
+                self.audit(&draft, &failure.all)?;
                 if attempt == ATTEMPTS {
                     return Err(failure.error(attempt));
                 }
@@ -165,7 +165,7 @@ impl BusThread {
             let mut found = vec![0; touched.len()];
             self.read_once(touched.start, &mut found)?;
             if found != draft.wanted(&touched) {
-                self.judge(draft, &touched, &mut failure)?;
+                self.judge(draft, &touched, &found, &mut failure)?;
             }
             self.serve_readers();
         }
@@ -181,13 +181,22 @@ impl BusThread {
         &mut self,
         draft: &Draft,
         touched: &Range<u32>,
+        first_reading: &[u8],
         failure: &mut Option<Failure>,
     ) -> Result<(), Error> {
         for sector in touched.start / SECTOR_LEN..touched.end.div_ceil(SECTOR_LEN) {
             let base = sector * SECTOR_LEN;
             let part = touched.start.max(base)..touched.end.min(base + SECTOR_LEN);
+            let offset = (part.start - touched.start) as usize;
+            let before = &first_reading[offset..offset + part.len()];
+            if before == draft.wanted(&part) {
+                continue;
+            }
             let mut found = vec![0; part.len()];
             self.read_once(part.start, &mut found)?;
+            if found != before {
+                self.note_mismatch(base);
+            }
             if found == draft.wanted(&part) {
                 continue;
             }
@@ -212,7 +221,7 @@ impl BusThread {
 
     /// Explains why an operation at `address` has changed nothing. If it is protection, unlocks it where the user has asked for
     /// that; then it is worth trying again. A single command may also just have been lost on the way.
-    fn unlock_refused(&mut self, address: u32, attempt: u32) -> Result<bool, Error> {
+    fn unlock_refused(&mut self, draft: &Draft, address: u32, attempt: u32) -> Result<bool, Error> {
         let refused = |source| write_error("write", address, source);
         let state = self.chip.explain(address..address + 1).map_err(refused)?;
         let is_certain = state.verdict == Verdict::Protected;
@@ -221,6 +230,10 @@ impl BusThread {
         }
         let protected = Error::Protected { address, is_certain, explanation: state.text };
         let Some(how) = self.care.unlock else {
+            if self.is_as_before(draft)? {
+                // There is nothing to be finished at a later mount, which could not even start while the chip refuses.
+                self.recovery.finish(&[draft.range.start]);
+            }
             return Err(protected);
         };
         match self.chip.unlock(how) {
@@ -231,6 +244,18 @@ impl BusThread {
             Err(chip::Error::NothingToUnlock { .. }) => Err(protected),
             Err(error) => Err(refused(error)),
         }
+    }
+
+    /// Whether the chip has taken nothing at all of a draft.
+    fn is_as_before(&mut self, draft: &Draft) -> Result<bool, Error> {
+        for touched in draft.touched_ranges() {
+            let mut found = vec![0; touched.len()];
+            self.read_once(touched.start, &mut found)?;
+            if found != draft.current(&touched) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What is on the chip goes from pending to the cache.

@@ -83,6 +83,7 @@ impl BusThread {
         let mut again = vec![0; SECTOR_LEN as usize];
         self.read_once(address, &mut again)?;
         if again != cached {
+            self.note_mismatch(address);
             again = self.read_by_majority(sector, vec![cached, again])?;
         }
         self.shared.state.lock().cache.fill(address, &again, Trust::Verified);

@@ -56,16 +56,16 @@ impl BusThread {
         doubtful.dedup();
         for sector in doubtful {
             let offset = (sector * SECTOR_LEN - address) as usize;
+            self.note_mismatch(sector * SECTOR_LEN);
             let agreed = self.read_by_majority(sector, Vec::new())?;
             bytes[offset..offset + SECTOR_LEN as usize].copy_from_slice(&agreed);
         }
         Ok(Trust::Verified)
     }
 
-    /// Reads a sector, of which earlier readings differed, until enough more agree than not in each piece of it.
+    /// Reads a sector until enough more readings agree than not in each piece of it, earlier ones counted in.
     pub(super) fn read_by_majority(&mut self, sector: u32, readings: Vec<Vec<u8>>) -> Result<Vec<u8>, Error> {
         let address = sector * SECTOR_LEN;
-        self.note_mismatch(address);
         let wanted_votes = self.care.read_repeat.max(2) + MORE_WHEN_NOISY;
         let mut readings = readings;
         while readings.len() < MOST_READINGS {
@@ -101,6 +101,7 @@ impl BusThread {
         }
     }
 
+    /// Takes note that a sector has read differently when read again; too many of that, and the clock is lowered.
     pub(super) fn note_mismatch(&mut self, address: u32) {
         log::warn!("the sector at {address:#08x} reads differently when read again");
         self.shared.state.lock().counts.mismatches += 1;

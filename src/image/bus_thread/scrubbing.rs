@@ -45,6 +45,7 @@ impl BusThread {
         let address = sector * SECTOR_LEN;
         let range = address..address + SECTOR_LEN;
         let cached = self.shared.state.lock().cache.bytes(range.clone()).to_vec();
+        self.note_mismatch(address);
         let agreed = match self.read_by_majority(sector, vec![cached.clone(), again]) {
             Ok(agreed) => agreed,
             Err(error) => {

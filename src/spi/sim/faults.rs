@@ -29,6 +29,7 @@ pub struct Cell {
 /// | `stuck-busy` | BUSY is set for ever |
 /// | `weak-program=0x1234.3` | bit 3 of the byte at 0x1234 cannot be programmed to 0 |
 /// | `weak-erase=0x4000.0` | bit 0 of the byte at 0x4000 cannot be erased to 1 |
+/// | `protect=7` | the block protection bits BP2 to BP0 are 7, as a chip may come from its board |
 /// | `power-cut=12` | power fails in the 12th erase or program of the memory array from now, which is left half done |
 /// | `seed=7` | begins another sequence of random choices |
 ///
@@ -52,6 +53,8 @@ pub struct Faults {
     pub weak_program: Vec<Cell>,
     /// Cells that stay as they are when they should be erased to 1.
     pub weak_erase: Vec<Cell>,
+    /// What the non-volatile block protection bits BP2 to BP0 are set to, if to anything.
+    pub protect: Option<u8>,
     /// Power fails in this erase or program of the memory array, counted from 1 when the faults are set. It is left half
     /// done, and the chip is dead until power is cycled or other faults are set.
     pub power_cut: Option<u64>,
@@ -110,6 +113,10 @@ impl Faults {
             "stuck-busy" => self.stuck_busy = switch()?,
             "weak-program" => self.weak_program.push(cell()?),
             "weak-erase" => self.weak_erase.push(cell()?),
+            "protect" => match number()? {
+                bits @ 0..=7 => self.protect = u8::try_from(bits).ok(),
+                _ => return Err(expect("followed by = and a number from 0 to 7")),
+            },
             "power-cut" => match number()? {
                 0 => return Err(expect("counted from 1")),
                 count => self.power_cut = Some(count),
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn every_word_is_understood() {
         let text = "flip=1e-6 flip-written=0.5 lost=1e-5 disconnected stuck-low\nstuck-busy seed=7 \
-                    weak-program=0x1234.3 weak-program=16.7 weak-erase=0x4000.0 power-cut=12";
+                    weak-program=0x1234.3 weak-program=16.7 weak-erase=0x4000.0 protect=5 power-cut=12";
         let expected = Faults {
             flip_read: 1e-6,
             flip_written: 0.5,
@@ -164,6 +171,7 @@ mod tests {
             stuck_busy: true,
             weak_program: vec![Cell { address: 0x1234, bit: 3 }, Cell { address: 16, bit: 7 }],
             weak_erase: vec![Cell { address: 0x4000, bit: 0 }],
+            protect: Some(5),
             power_cut: Some(12),
             seed: 7,
         };

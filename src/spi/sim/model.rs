@@ -212,6 +212,9 @@ impl Model {
 
     /// Replaces the faults, and revives a chip that a power cut left dead.
     pub fn set_faults(&mut self, faults: Faults) {
+        if let Some(bits) = faults.protect {
+            self.registers.protect_blocks(bits);
+        }
         self.injector.set(faults);
         if self.activity == Activity::Dead {
             self.power_cycle();

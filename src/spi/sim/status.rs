@@ -19,6 +19,9 @@ const SRP0: u8 = 0x80;
 const BIT6: u8 = 0x40;
 const TB: u8 = 0x20;
 
+/// BP2 to BP0 of SR1, in both layouts.
+const BP: u8 = 0b111 << 2;
+
 /// Which of the two published layouts the status registers have. Both go by the id A1 40 18.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RegisterMap {
@@ -71,6 +74,12 @@ impl Registers {
             *value &= writable;
         }
         Self { map, live: masked, non_volatile: masked }
+    }
+
+    /// Sets BP2 to BP0, by whatever way that was done before the chip came here.
+    pub(super) fn protect_blocks(&mut self, bits: u8) {
+        self.non_volatile[0] = self.non_volatile[0] & !BP | (bits << BP.trailing_zeros()) & BP;
+        self.live[0] = self.live[0] & !BP | self.non_volatile[0] & BP;
     }
 
     /// Forgets volatile values, as a power cycle or a reset does.
