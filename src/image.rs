@@ -230,7 +230,8 @@ impl Image {
             done(Ok(()));
         } else {
             state.queue_write(Write { next: zeros_from, address, data: data.to_vec(), done });
-            let finished = state.accept_writes();
+            let mut finished = state.accept_writes();
+            finished.extend(state.refuse_hopeless_writes());
             drop(state);
             tell(finished);
         }

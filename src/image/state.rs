@@ -305,14 +305,16 @@ impl State {
                 finished.push((commit.done, commit.result));
             }
         }
-        if !self.has_room() && self.unasked().next().is_none() {
-            finished.extend(self.refuse_writes());
-        }
+        finished.extend(self.refuse_hopeless_writes());
         finished
     }
 
-    /// With no room, and nothing pending but what the chip refuses, nobody who waits for room will get any.
-    fn refuse_writes(&mut self) -> Vec<Finished> {
+    /// With no room, and nothing pending but what the chip has refused and nobody wants tried again, nobody who waits for room will
+    /// get any.
+    pub(super) fn refuse_hopeless_writes(&mut self) -> Vec<Finished> {
+        if self.has_room() || !self.commits.is_empty() || self.unasked().next().is_some() {
+            return Vec::new();
+        }
         let error = self.failed.values().next().cloned().unwrap_or(Error::Stopped);
         self.writes.drain(..).map(|write| (write.done, Err(error.clone()))).collect()
     }
