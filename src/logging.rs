@@ -1,8 +1,12 @@
 //! Where log messages go: standard error while somebody is looking at it, syslog in the background.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Env, Target};
@@ -12,6 +16,8 @@ const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// The facility `daemon` of syslog(3), shifted as it stands in a priority.
 const DAEMON_FACILITY: u8 = 3 << 3;
+
+static STDERR_IS_JOURNAL: OnceLock<bool> = OnceLock::new();
 
 static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
 
@@ -57,10 +63,21 @@ pub fn move_to_background() {
 fn form() -> Form {
     if IN_BACKGROUND.load(Ordering::SeqCst) {
         Form::Syslog
-    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+    } else if *STDERR_IS_JOURNAL.get_or_init(stderr_is_journal) {
         Form::Journal
     } else {
         Form::Terminal
+    }
+}
+
+/// Whether standard error is what `JOURNAL_STREAM` names, as systemd.exec(5) has it: programs started from a service inherit the
+/// variable, but may have a terminal.
+fn stderr_is_journal() -> bool {
+    let stderr =
+        || std::io::stderr().as_fd().try_clone_to_owned().ok().and_then(|fd| File::from(fd).metadata().ok());
+    match (std::env::var("JOURNAL_STREAM"), stderr()) {
+        (Ok(stream), Some(metadata)) => stream == format!("{}:{}", metadata.dev(), metadata.ino()),
+        _ => false,
     }
 }
 

@@ -268,3 +268,18 @@ fn what_a_protected_chip_has_refused_is_not_in_the_way_of_the_next_mount() {
     assert_eq!(end(&bench, &mut daemon), Some(0), "{}", daemon.log());
     assert_same(&bench.read("chip.img"), &chip, "the chip");
 }
+
+#[test]
+fn what_a_missing_chip_could_not_take_goes_to_it_when_it_is_back() {
+    let mut chip = noise(1);
+    let bench = Bench::with_chip(&chip);
+    let mut daemon = mount(&bench, &["--speed", "32M", "--no-scrub"]);
+    set_faults(&bench, "disconnected");
+    bench.sh("dd if=/dev/zero of=m/raw.bin bs=4096 count=1 conv=notrunc").fails_with(EIO);
+    set_faults(&bench, "");
+    bench.sh("cat m/sectors/800000.bin > /dev/null").ok();
+    wait_until("nothing is pending", || bench.info()["pending"]["bytes"] == 0);
+    chip[..4096].fill(0);
+    assert_same(&bench.read("chip.img"), &chip, "the chip");
+    assert_eq!(end(&bench, &mut daemon), Some(0), "{}", daemon.log());
+}

@@ -261,6 +261,11 @@ impl State {
         self.sequence
     }
 
+    /// What the chip has not taken may go to it again without being asked for.
+    pub(super) fn try_failed_again(&mut self) {
+        self.failed.clear();
+    }
+
     /// The moment, for [`failure_since`](Self::failure_since).
     pub(super) fn now(&self) -> u64 {
         self.sequence

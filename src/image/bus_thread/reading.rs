@@ -97,7 +97,11 @@ impl BusThread {
                 Err(error) => log::error!("{error}"),
             }
             self.presence = presence;
-            self.shared.state.lock().counts.presence = presence;
+            let mut state = self.shared.state.lock();
+            state.counts.presence = presence;
+            if presence == Presence::Here {
+                state.try_failed_again();
+            }
         }
     }
 
