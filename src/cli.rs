@@ -32,7 +32,7 @@ Mount options:
   -o state_dir=DIR, no_journal     as --state-dir, --no-journal
   -o speed=HZ, speed=auto          as --speed
   -o unlock, unlock=permanent      as --unlock
-  -o auto_unmount                  unmount even if norfuse is killed (needs fusermount3)
+  -o auto_unmount                  unmount even if norfuse is killed
   -o debug                         as --debug
   -o sim_realtime                  as --sim-realtime
   -o sim_faults=FILE               as --sim-faults

@@ -139,7 +139,8 @@ fn start(
 ) -> Result<Running, Error> {
     // Threads and the other process inherit this: only the thread that waits for signals shall have them.
     signals::block().map_err(system("block signals"))?;
-    let unmounter = Unmounter::start(mountpoint, || starter.leave()).map_err(system("start a process"))?;
+    let unmounter = Unmounter::start(mountpoint, config.settings.auto_unmount, || starter.leave())
+        .map_err(system("start a process"))?;
     let unmounter = Arc::new(unmounter);
     let bus = device::open(device)?;
     let chip = Chip::identify(bus, device.speed)
@@ -205,7 +206,6 @@ fn mount_options(device: &DeviceConfig, config: &MountConfig) -> mount::Options 
         source: device.name.clone(),
         read_only: settings.read_only,
         allow_other: settings.access != Access::Owner,
-        auto_unmount: settings.auto_unmount,
         flags: settings.flags.clone(),
     }
 }

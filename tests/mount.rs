@@ -241,6 +241,17 @@ fn the_clock_is_as_asked() {
 }
 
 #[test]
+fn with_auto_unmount_a_killed_daemon_leaves_no_mount() {
+    let bench = Bench::with_chip(&noise(1));
+    let mut daemon = bench.mount_in_foreground("sim:chip.img", &["-o", "auto_unmount"]);
+    daemon.signal(Signal::SIGKILL);
+    daemon.exit_status();
+    wait_until("the mount is gone", || bench.mounts().is_empty());
+    bench.mount();
+    bench.unmount();
+}
+
+#[test]
 fn a_killed_daemons_mountpoint_can_be_cleaned_and_used_again() {
     let chip = noise(1);
     let bench = Bench::with_chip(&chip);

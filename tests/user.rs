@@ -5,7 +5,7 @@ mod common;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::geteuid;
 
-use common::{Account, Bench, Finished, noise};
+use common::{Account, Bench, Finished, noise, wait_until};
 
 /// Runs a script as whoever runs the suite, who may be another than the bench's user.
 fn as_suite(bench: &Bench, script: &str) -> Finished {
@@ -90,6 +90,17 @@ fn a_users_killed_daemon_can_be_cleaned_up() {
     bench.sh("fusermount3 -u m").ok();
     bench.mount();
     bench.sh("cmp m/raw.bin chip.img").ok();
+    bench.unmount();
+}
+
+#[test]
+fn with_auto_unmount_a_users_killed_daemon_leaves_no_mount() {
+    let bench = Bench::of_ordinary_user(&noise(1));
+    let mut daemon = bench.mount_in_foreground("sim:chip.img", &["-o", "auto_unmount"]);
+    daemon.signal(Signal::SIGKILL);
+    daemon.exit_status();
+    wait_until("the mount is gone", || bench.mounts().is_empty());
+    bench.mount();
     bench.unmount();
 }
 

@@ -66,7 +66,7 @@ impl Starter {
 ///
 /// No thread may run yet.
 pub(super) fn fork() -> Result<Option<Starter>, Error> {
-    // The helper of auto_unmount stays; it must not hold the pipe, or the other process would wait as long.
+    // A program that is run meanwhile must not hold the pipe, or the other process would wait for that one too.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|error| system("open a pipe")(error.into()))?;
     match fork_process().map_err(|error| system("fork")(error.into()))? {
         ForkResult::Child => {

@@ -2,8 +2,8 @@
 //!
 //! Once the serving process has [restricted itself](super::sandbox) it can neither unmount nor run the setuid helper, and there
 //! is no way back. So before that it starts this one, which keeps its rights and does nothing else: it knows the one mountpoint,
-//! holds no chip and no terminal, and ends with the serving process. Unless asked it leaves the mount alone, also when the
-//! serving process has been killed.
+//! holds no chip and no terminal, and ends with the serving process. Unless asked, then or by `auto_unmount`, it leaves the mount
+//! alone, also when the serving process has been killed.
 //!
 //! With one exception. A thread that has the kernel drop a page can wait for a reader whose request only the serving process would
 //! answer; when that is killed, the two wait for each other for ever, and so does everybody who touches the mount. Then the
@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -31,6 +31,9 @@ const NAME: &std::ffi::CStr = c"norfuse-umount";
 /// Requests, of one byte. The answer is a line: empty, or why it is still mounted.
 const UNMOUNT: u8 = b'u';
 const UNMOUNT_LAZILY: u8 = b'z';
+
+/// The last request, without an answer: the mount is gone, and there is nothing left to do.
+const QUIT: u8 = b'q';
 
 /// Sent by the kernel when the serving process's main thread has ended.
 const PARENT_ENDED: Signal = Signal::SIGUSR1;
@@ -58,7 +61,7 @@ pub(super) struct Unmounter {
 }
 
 impl Unmounter {
-    /// Starts the process for `mountpoint`, an absolute path. `leave` is called in it, to close what only this one shall hold.
+    /// Starts the process for `mountpoint`, an absolute path. With `auto_unmount` it does not leave a dead mount there. `leave` is called in it, to close what only this one shall hold.
     ///
     /// No thread may run yet, nothing that must be closed may be open but for what `leave` closes, and the signals that end the
     /// serving process must be blocked: they are often sent to all processes of a name or a session, and this one must outlive
@@ -66,7 +69,7 @@ impl Unmounter {
     ///
     /// # Errors
     /// When the system gives no process.
-    pub(super) fn start(mountpoint: &Path, leave: impl FnOnce()) -> io::Result<Self> {
+    pub(super) fn start(mountpoint: &Path, auto_unmount: bool, leave: impl FnOnce()) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         match fork_process()? {
             ForkResult::Child => {
@@ -75,6 +78,9 @@ impl Unmounter {
                 let ended = settle()
                     .and_then(|()| watch_parent(mountpoint))
                     .and_then(|()| answer_requests(&theirs, |lazily| mount::unmount(mountpoint, lazily)));
+                if auto_unmount && matches!(ended, Ok(End::Abandoned)) {
+                    unmount_dead(mountpoint);
+                }
                 std::process::exit(i32::from(ended.is_err()));
             }
             ForkResult::Parent { child } => Ok(Self { socket: Mutex::new(ours), process: child }),
@@ -92,7 +98,8 @@ impl Unmounter {
 
     /// Ends the process and waits for its end.
     pub(super) fn stop(&self) {
-        // Both fail only where it has been stopped before.
+        // All of these fail only where it has been stopped before.
+        let _ = self.socket.lock().write_all(&[QUIT]);
         let _ = self.socket.lock().shutdown(std::net::Shutdown::Both);
         let _ = waitpid(self.process, None);
     }
@@ -110,6 +117,19 @@ fn settle() -> io::Result<()> {
     leave_terminal(&open_null()?)?;
     std::env::set_current_dir("/")?;
     Ok(prctl::set_name(NAME)?)
+}
+
+/// Unmounts what a killed process has left. That it is dead may show a little later than that the process has ended.
+fn unmount_dead(mountpoint: &Path) {
+    let started = Instant::now();
+    while started.elapsed() < DYING {
+        if mount::is_dead(mountpoint) {
+            // There is nobody left to tell.
+            let _ = mount::unmount(mountpoint, true);
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Cuts the connection if the serving process cannot end; a process that ends closes the socket, and this process is gone first.
@@ -138,16 +158,26 @@ fn ask(mut socket: &UnixStream, lazily: bool) -> io::Result<String> {
     }
 }
 
-/// Returns when the other end of `socket` is closed.
+/// How the serving process has taken its leave.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// In order.
+    Quit,
+    /// It is just gone.
+    Abandoned,
+}
+
+/// Returns when there will be no more requests.
 fn answer_requests(
     mut socket: &UnixStream,
     unmount: impl Fn(bool) -> Result<(), mount::Error>,
-) -> io::Result<()> {
+) -> io::Result<End> {
     let mut request = [0];
     while socket.read(&mut request)? != 0 {
         let result = match request[0] {
             UNMOUNT => unmount(false),
             UNMOUNT_LAZILY => unmount(true),
+            QUIT => return Ok(End::Quit),
             // The serving process may be in the hands of somebody who has found a hole in it.
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
@@ -157,7 +187,7 @@ fn answer_requests(
         };
         socket.write_all(format!("{answer}\n").as_bytes())?;
     }
-    Ok(())
+    Ok(End::Abandoned)
 }
 
 #[cfg(test)]

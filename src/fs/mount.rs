@@ -36,8 +36,6 @@ pub struct Options {
     pub read_only: bool,
     /// Whether the kernel lets other users than the mounting one in.
     pub allow_other: bool,
-    /// Whether `fusermount3` stays behind and unmounts when this process ends in whatever way.
-    pub auto_unmount: bool,
     /// Further flags, by the names that mount(8) has for them.
     pub flags: Vec<Flag>,
 }
@@ -132,8 +130,6 @@ impl Error {
 #[derive(Debug)]
 pub struct Mount {
     mountpoint: PathBuf,
-    /// While this is open the helper of `auto_unmount` waits.
-    _keeper: Option<OwnedFd>,
 }
 
 impl Mount {
@@ -142,15 +138,11 @@ impl Mount {
     /// # Errors
     /// [`Error`], with nothing mounted.
     pub fn new(mountpoint: &Path, options: &Options) -> Result<(Self, OwnedFd), Error> {
-        let (connection, keeper) = if options.auto_unmount {
-            mount_by_helper(mountpoint, options)?
-        } else {
-            match mount_directly(mountpoint, options) {
-                Err(error) if error.needs_helper() => mount_by_helper(mountpoint, options)?,
-                result => (result?, None),
-            }
+        let connection = match mount_directly(mountpoint, options) {
+            Err(error) if error.needs_helper() => mount_by_helper(mountpoint, options)?,
+            result => result?,
         };
-        Ok((Self { mountpoint: mountpoint.to_owned(), _keeper: keeper }, connection))
+        Ok((Self { mountpoint: mountpoint.to_owned() }, connection))
     }
 
     /// Where it is.
@@ -177,6 +169,11 @@ pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
         Err(error) if error.needs_helper() => unmount_by_helper(mountpoint, lazily),
         result => result,
     }
+}
+
+/// Whether what is mounted on `mountpoint` is a file system that nobody serves any more.
+pub fn is_dead(mountpoint: &Path) -> bool {
+    std::fs::read_dir(mountpoint).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
 }
 
 /// Cuts the connection between the kernel and the file system mounted on `mountpoint`: every request fails from then on.
@@ -237,9 +234,8 @@ fn mount_flags(options: &Options) -> MsFlags {
     flags
 }
 
-/// Has the setuid helper mount; it sends the connection through a socket, which it finds as its standard input. With
-/// `auto_unmount` it waits for this socket to be closed.
-fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<(OwnedFd, Option<OwnedFd>), Error> {
+/// Has the setuid helper mount; it sends the connection through a socket, which it finds as its standard input.
+fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<OwnedFd, Error> {
     for helper in HELPERS {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|error| system("talk to", Path::new(helper), error.into()))?;
@@ -261,12 +257,9 @@ fn mount_by_helper(mountpoint: &Path, options: &Options) -> Result<(OwnedFd, Opt
             Err(source) => return Err(system("run", Path::new(helper), source)),
         };
         if let Some(connection) = receive_descriptor(&ours) {
-            if options.auto_unmount {
-                return Ok((connection, Some(ours)));
-            }
             // It ends by itself; its status says nothing that the connection does not.
             let _ = child.wait();
-            return Ok((connection, None));
+            return Ok(connection);
         }
         let output = child.wait_with_output().map_err(|source| system("run", Path::new(helper), source))?;
         return Err(helper_error(helper, "mount on", mountpoint, &output.stderr));
@@ -309,9 +302,6 @@ fn helper_options(options: &Options) -> String {
     list.extend(options.flags.iter().map(|flag| flag.name.to_owned()));
     if options.allow_other {
         list.push("allow_other".to_owned());
-    }
-    if options.auto_unmount {
-        list.push("auto_unmount".to_owned());
     }
     list.join(",")
 }
@@ -362,7 +352,6 @@ mod tests {
             source: "sim:a,b.img".to_owned(),
             read_only: true,
             allow_other: false,
-            auto_unmount: true,
             flags: vec![Flag::find("noexec").unwrap(), Flag::find("dev").unwrap()],
         }
     }
@@ -371,7 +360,7 @@ mod tests {
     fn a_comma_in_the_source_does_not_end_the_helpers_option() {
         let list = helper_options(&options());
         assert!(list.contains("fsname=sim:a\\,b.img,"), "{list}");
-        assert!(list.starts_with("ro,") && list.ends_with(",noexec,dev,auto_unmount"), "{list}");
+        assert!(list.starts_with("ro,") && list.ends_with(",noexec,dev"), "{list}");
     }
 
     #[test]
