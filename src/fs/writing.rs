@@ -32,7 +32,7 @@ impl FlashFs {
         let commit = handle.is_synchronous.then(|| Arc::clone(&self.image));
         let attributes = Arc::clone(&self.attributes);
         let invalidator = self.invalidator.clone();
-        let mut copies = self.handles.kernel_copies(&self.tree, handle.node, zeros_from, end - zeros_from);
+        let (tree, handles, node) = (Arc::clone(&self.tree), Arc::clone(&self.handles), handle.node);
         self.image.write(
             base + zeros_from,
             base + offset,
@@ -41,6 +41,8 @@ impl FlashFs {
                 if let Err(error) = result {
                     return done(Err(errno(&error)));
                 }
+                // Now, not before: whoever opens the file from here on reads what has been written.
+                let mut copies = handles.kernel_copies(&tree, node, zeros_from, end - zeros_from);
                 copies.extend(outdated(attributes.touch_chip(range.clone())));
                 invalidator.drop_copies(
                     copies,
@@ -65,8 +67,7 @@ impl FlashFs {
         let range = base + offset..base + offset + len;
         let attributes = Arc::clone(&self.attributes);
         let invalidator = self.invalidator.clone();
-        let mut copies = self.handles.kernel_copies(&self.tree, handle.node, offset, len);
-        let inode = handle.node.inode();
+        let (tree, handles, node) = (Arc::clone(&self.tree), Arc::clone(&self.handles), handle.node);
         handle.mark_written();
         self.image.write(
             range.start,
@@ -74,8 +75,9 @@ impl FlashFs {
             data,
             Box::new(move |result| match result {
                 Ok(()) => {
+                    let mut copies = handles.kernel_copies(&tree, node, offset, len);
                     copies.extend(outdated(attributes.touch_chip(range)));
-                    copies.retain(|copy| copy.inode() != inode || !copy.has_pages());
+                    copies.retain(|copy| copy.inode() != node.inode() || !copy.has_pages());
                     reply.written(len);
                     invalidator.drop_copies(copies, Box::new(|| {}));
                 }
