@@ -11,7 +11,7 @@
 //! - A mapping always has pages in the kernel. Where the kernel allows mappings of direct files (`FUSE_DIRECT_IO_ALLOW_MMAP`,
 //!   Linux 6.6), pages of one name are dropped when another name is written, by a thread of its own and before the write
 //!   returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
-//!   keeps them alike.
+//!   keeps them alike; of several writes at a time, right after they have returned.
 //!
 //! Knows nothing of erases, and of the chip only what the image tells.
 
@@ -26,7 +26,7 @@ mod requests;
 mod writing;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use attributes::Attributes;
 pub use attributes::Ownership;
@@ -48,6 +48,8 @@ pub struct FlashFs {
     invalidator: Invalidator,
     /// Whether chip files may pass the page cache by and still be mapped.
     maps_direct_files: AtomicBool,
+    /// Writes to chip files that the kernel waits for, but for those of mapped pages.
+    unanswered_writes: Arc<AtomicUsize>,
 }
 
 impl FlashFs {
@@ -72,6 +74,7 @@ impl FlashFs {
             handles,
             invalidator,
             maps_direct_files: AtomicBool::new(false),
+            unanswered_writes: Arc::default(),
         };
         (fs, invalidations)
     }

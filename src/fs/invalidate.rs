@@ -38,7 +38,7 @@ impl KernelCopy {
 }
 
 /// Whatever is to be done once the kernel's copies are gone.
-type Then = Box<dyn FnOnce() + Send>;
+pub(super) type Then = Box<dyn FnOnce() + Send>;
 
 struct Job {
     copies: Vec<KernelCopy>,

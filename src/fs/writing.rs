@@ -1,13 +1,14 @@
 //! What writing, truncating and closing mean for a chip of fixed size, and for everybody who sees the same bytes under another name.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fuser::{Errno, FileHandle, ReplyWrite};
 
 use super::FlashFs;
 use super::errno::errno;
 use super::handle::Handle;
-use super::invalidate::KernelCopy;
+use super::invalidate::{KernelCopy, Then};
 use super::node::Node;
 use crate::image;
 
@@ -17,7 +18,7 @@ impl FlashFs {
     }
 
     /// Zero-fills from `zeros_from` to `offset`, writes `data` there, and then calls `done`: when every name of the bytes shows
-    /// them, and, for a synchronous handle, when they are on the chip.
+    /// them (of several writes at a time through the page cache: very soon after), and, for a synchronous handle, when they are on the chip.
     pub(super) fn write_chip(
         &self,
         handle: &Handle,
@@ -29,6 +30,16 @@ impl FlashFs {
         let base = self.tree.chip_range(handle.node).start;
         let end = offset + u32::try_from(data.len()).unwrap_or(0);
         let range = base + zeros_from..base + end;
+        let is_direct = self.maps_direct_files.load(Ordering::Relaxed);
+        let unanswered = Arc::clone(&self.unanswered_writes);
+        unanswered.fetch_add(1, Ordering::SeqCst);
+        let done = {
+            let unanswered = Arc::clone(&unanswered);
+            move |result| {
+                unanswered.fetch_sub(1, Ordering::SeqCst);
+                done(result);
+            }
+        };
         let commit = handle.is_synchronous.then(|| Arc::clone(&self.image));
         let attributes = Arc::clone(&self.attributes);
         let invalidator = self.invalidator.clone();
@@ -44,17 +55,24 @@ impl FlashFs {
                 // Now, not before: whoever opens the file from here on reads what has been written.
                 let mut copies = handles.kernel_copies(&tree, node, zeros_from, end - zeros_from);
                 copies.extend(outdated(attributes.touch_chip(range.clone())));
-                invalidator.drop_copies(
-                    copies,
-                    Box::new(move || match commit {
-                        Some(image) => {
-                            let done =
-                                move |result: Result<(), _>| done(result.map_err(|error| errno(&error)));
-                            image.commit(range, Box::new(done));
-                        }
-                        None => done(Ok(())),
-                    }),
-                );
+                if !is_direct {
+                    // The kernel has written its own copy, which it holds locked until it is answered.
+                    copies.retain(|copy| copy.inode() != node.inode() || !copy.has_pages());
+                }
+                let answer: Then = Box::new(move || match commit {
+                    Some(image) => {
+                        let done = move |result: Result<(), _>| done(result.map_err(|error| errno(&error)));
+                        image.commit(range, Box::new(done));
+                    }
+                    None => done(Ok(())),
+                });
+                // Of two writes through the page cache that both waited for the other's pages to be dropped, neither would be.
+                if is_direct || unanswered.load(Ordering::SeqCst) == 1 {
+                    invalidator.drop_copies(copies, answer);
+                } else {
+                    answer();
+                    invalidator.drop_copies(copies, Box::new(|| {}));
+                }
             }),
         );
     }
