@@ -33,6 +33,7 @@ Mount options:
   -o speed=HZ, speed=auto          as --speed
   -o unlock, unlock=permanent      as --unlock
   -o auto_unmount                  unmount even if norfuse is killed
+  -o page_cache                    let the kernel keep copies of what is read, as it must before Linux 6.6
   -o debug                         as --debug
   -o sim_realtime                  as --sim-realtime
   -o sim_faults=FILE               as --sim-faults

@@ -179,8 +179,12 @@ impl Mounted {
     fn start_threads(self, device: &DeviceConfig, config: &MountConfig) -> Result<Running, Error> {
         let Self { chip, options, mount, connection, unmounter, protection } = self;
         let image = Arc::new(Image::start(chip, options)?);
-        let (fs, invalidations) =
-            FlashFs::new(Arc::clone(&image), device.name.clone(), ownership(&config.settings));
+        let (fs, invalidations) = FlashFs::new(
+            Arc::clone(&image),
+            device.name.clone(),
+            ownership(&config.settings),
+            config.settings.page_cache,
+        );
         let session =
             serve(fs, connection, config.settings.access).map_err(system("start the FUSE session"))?;
         invalidations.start(session.notifier()).map_err(system("start a thread"))?;

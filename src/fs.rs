@@ -46,15 +46,22 @@ pub struct FlashFs {
     attributes: Arc<Attributes>,
     handles: Arc<Handles>,
     invalidator: Invalidator,
-    /// Whether chip files may pass the page cache by and still be mapped.
+    /// Whether chip files go through the page cache even if they could pass it by.
+    page_cache: bool,
+    /// Whether chip files pass the page cache by, and can still be mapped.
     maps_direct_files: AtomicBool,
     /// Writes to chip files that the kernel waits for, but for those of mapped pages.
     unanswered_writes: Arc<AtomicUsize>,
 }
 
 impl FlashFs {
-    /// The directory of `image`, which is on `device`; start the second value's thread once there is a mount.
-    pub fn new(image: Arc<Image>, device: String, ownership: Ownership) -> (Self, Invalidations) {
+    /// The directory of `image`, which is on `device`; with `page_cache` chip files go through the kernel's. Start the second value's thread once there is a mount.
+    pub fn new(
+        image: Arc<Image>,
+        device: String,
+        ownership: Ownership,
+        page_cache: bool,
+    ) -> (Self, Invalidations) {
         let description = image.description();
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
         let tree = Arc::new(tree);
@@ -73,6 +80,7 @@ impl FlashFs {
             attributes: Arc::new(Attributes::new(ownership)),
             handles,
             invalidator,
+            page_cache,
             maps_direct_files: AtomicBool::new(false),
             unanswered_writes: Arc::default(),
         };

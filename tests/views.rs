@@ -60,9 +60,19 @@ m[0x800000:0x800003] = b'far'
 
 #[test]
 fn a_write_through_one_view_is_seen_at_once_through_the_other() {
+    see_at_once(&[]);
+}
+
+/// As kernels before 6.6 have it.
+#[test]
+fn a_write_through_one_view_is_seen_at_once_through_the_other_with_the_page_cache() {
+    see_at_once(&["-o", "page_cache"]);
+}
+
+fn see_at_once(arguments: &[&str]) {
     let chip = noise(1);
     let bench = Bench::with_chip(&chip);
-    bench.mount();
+    bench.mount_with(arguments);
     let script = "
 import os
 raw = os.open('m/raw.bin', os.O_RDWR)
@@ -82,9 +92,19 @@ for i in range(50):
 
 #[test]
 fn a_write_through_one_view_is_seen_in_mappings_of_the_other() {
+    see_in_mappings(&[]);
+}
+
+/// As kernels before 6.6 have it.
+#[test]
+fn a_write_through_one_view_is_seen_in_mappings_of_the_other_with_the_page_cache() {
+    see_in_mappings(&["-o", "page_cache"]);
+}
+
+fn see_in_mappings(arguments: &[&str]) {
     let chip = noise(1);
     let bench = Bench::with_chip(&chip);
-    bench.mount();
+    bench.mount_with(arguments);
     let script = "
 import mmap, os
 raw = os.open('m/raw.bin', os.O_RDWR)

@@ -219,11 +219,21 @@ pathlib.Path('m/sectors/00a000.bin').write_bytes(b'whole' * 100)
 
 #[test]
 fn several_writers_at_once_all_arrive() {
+    write_at_once(&[]);
+}
+
+/// As kernels before 6.6 have it.
+#[test]
+fn several_writers_at_once_all_arrive_through_the_page_cache() {
+    write_at_once(&["-o", "page_cache"]);
+}
+
+fn write_at_once(arguments: &[&str]) {
     let chip = noise(1);
     let bench = Bench::with_chip(&chip);
     let new = noise(2);
     bench.write("new", &new);
-    bench.mount();
+    bench.mount_with(arguments);
     let script = "
 for i in 1 3 5 7 9 11; do
     dd if=new of=m/raw.bin bs=5000 skip=$i seek=$i count=1 conv=notrunc status=none &

@@ -69,6 +69,8 @@ pub struct MountSettings {
     pub access: Access,
     /// Unmount when norfuse ends in whatever way.
     pub auto_unmount: bool,
+    /// Let the kernel cache chip files even where it need not.
+    pub page_cache: bool,
     /// The user id that files show, if not the mounting user's.
     pub uid: Option<u32>,
     /// The group id that files show, if not the mounting user's.
@@ -132,6 +134,7 @@ impl Options {
             "allow_other" => self.mount.access = Access::Everybody,
             "allow_root" => self.mount.access = Access::OwnerAndRoot,
             "auto_unmount" => self.mount.auto_unmount = true,
+            "page_cache" => self.mount.page_cache = true,
             "debug" => self.debug = true,
             "no_scrub" => self.no_scrub = true,
             "no_journal" => self.no_journal = true,

@@ -46,7 +46,7 @@ impl Filesystem for FlashFs {
         if let Err(nearest) = config.set_max_write(LONGEST_REQUEST) {
             log::debug!("the kernel limits writes to {nearest} bytes");
         }
-        let maps_direct_files = offered.contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
+        let maps_direct_files = !self.page_cache && offered.contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
         *self.maps_direct_files.get_mut() = maps_direct_files;
         log::debug!("chip files pass the page cache by: {maps_direct_files}");
         Ok(())
