@@ -22,13 +22,8 @@ const DEFAULT_BUFSIZ: usize = 4096;
 /// The clock until one is set, in Hz.
 const DEFAULT_SPEED_HZ: u32 = 500_000;
 
-/// How much simulated time a status read takes beyond the wire's, so that an erase is over after a few polls.
-const POLL_TIME: Duration = Duration::from_millis(20);
-
 /// How much of each frame is kept for the test to look at, in bytes.
 const KEPT_LEN: usize = 8;
-
-const READ_STATUS_1: u8 = 0x05;
 
 /// A period of asserted chip select, as the chip saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,9 +182,6 @@ impl Wires {
 
     fn deselect(&mut self) -> io::Result<Option<Frame>> {
         let frame = self.frame.take().filter(|frame| frame.len > 0);
-        if frame.as_ref().is_some_and(|frame| frame.opcode() == READ_STATUS_1) {
-            self.clock.ahead += POLL_TIME;
-        }
         self.model.deselect(self.clock.now())?;
         Ok(frame)
     }
