@@ -11,7 +11,6 @@ use super::opcode;
 use super::part::EraseType;
 use super::status::WIP;
 use super::times::BusyTime;
-use super::wire::Passed;
 use super::{Chip, command_with_address};
 use crate::spi::{self, Transaction};
 
@@ -45,7 +44,10 @@ pub(super) struct Operation {
 /// What a burst of status reads has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    Busy,
+    Busy {
+        /// Until when at least.
+        at: Duration,
+    },
     Ready {
         /// Since when at the latest.
         at: Duration,
@@ -94,7 +96,7 @@ impl Chip {
             look,
         ])?;
         self.wire.counters().count_page();
-        let began = self.end_of_command(&passed, 1 + command.len() + data.len(), delay, burst_len);
+        let began = passed.started + self.wire.overhead() + self.wire.time_of(1 + command.len() + data.len());
         let maximum = self.part.page_program.maximum;
         let operation = Operation { name: "a page program", address, began, maximum };
         let first = self.judge(&status.burst[..burst_len], passed.ended);
@@ -117,13 +119,14 @@ impl Chip {
             erase.len
         );
         let command = command_with_address(erase.opcode, address);
-        self.wire
-            .run(&mut [Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(&command)])?;
+        let passed = self.wire.run_timed(&mut [
+            Transaction::command(&[opcode::WRITE_ENABLE]),
+            Transaction::command(&command),
+        ])?;
         self.wire.counters().count_erase(erase.len);
         let mut times =
             self.times.erases.get(&erase.len).copied().unwrap_or_else(|| BusyTime::new(erase.typical));
-        let operation =
-            Operation { name: "an erase", address, began: self.wire.now(), maximum: erase.maximum };
+        let operation = Operation { name: "an erase", address, began: passed.ended, maximum: erase.maximum };
         self.wait(&operation, &mut times)?;
         self.times.erases.insert(erase.len, times);
         Ok(())
@@ -137,19 +140,24 @@ impl Chip {
 
     /// The same after the first look at it.
     fn wait_from(&mut self, operation: &Operation, times: &mut BusyTime, first: Look) -> Result<(), Error> {
+        let since_began = |moment: Duration| moment.saturating_sub(operation.began);
         let mut look = first;
+        let mut busy_until = Duration::ZERO;
         let mut waited = Duration::ZERO;
         loop {
-            if let Look::Ready { at, was_busy } = look {
-                let ready_at = at.saturating_sub(operation.began);
-                times.observe(if was_busy { ready_at } else { waited }, ready_at);
-                return Ok(());
+            match look {
+                Look::Ready { at, was_busy } => {
+                    let ready_at = since_began(at);
+                    times.observe(if was_busy { ready_at } else { busy_until }, ready_at);
+                    return Ok(());
+                }
+                Look::Busy { at } => busy_until = since_began(at),
             }
             if waited > 2 * operation.maximum {
                 let Operation { name, address, .. } = *operation;
                 return Err(Error::TimedOut { operation: name, address, waited });
             }
-            waited = self.wire.now().saturating_sub(operation.began);
+            waited = since_began(self.wire.now());
             look = self.look(operation.began + waited + times.pause(waited))?;
         }
     }
@@ -184,17 +192,10 @@ impl Chip {
         self.wire.delay_for(time.min(spi::LONGEST_DELAY))
     }
 
-    /// When the command with `len` bytes ended that a message began with, before `delay` and burst. Whatever time is not
-    /// accounted for has been spent waiting; a delay is never shorter than asked for.
-    fn end_of_command(&self, passed: &Passed, len: usize, delay: Duration, burst_len: usize) -> Duration {
-        let at_most = passed.ended.saturating_sub(delay + self.wire.time_of(3 + burst_len));
-        at_most.min(passed.started + self.wire.overhead() + self.wire.time_of(len))
-    }
-
     fn judge(&self, burst: &[u8], ended: Duration) -> Look {
         let ready = burst.iter().rev().take_while(|&&status| status & WIP == 0).count();
         if ready < AGREEING {
-            return Look::Busy;
+            return Look::Busy { at: ended };
         }
         Look::Ready { at: ended.saturating_sub(self.wire.time_of(ready)), was_busy: ready < burst.len() }
     }
