@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fuser::Errno;
@@ -175,8 +176,8 @@ impl Wires {
         }
         let mut rx = vec![0; len];
         self.model.exchange(Some(tx), Some(&mut rx))?;
-        self.clock.ahead +=
-            wire_time(len as u64, speed_hz) + Duration::from_micros(transfer.delay_usecs.into());
+        self.clock.ahead += wire_time(len as u64, speed_hz);
+        thread::sleep(Duration::from_micros(transfer.delay_usecs.into()));
         Ok(rx)
     }
 
@@ -192,7 +193,7 @@ impl Wires {
     }
 }
 
-/// The simulated time: the real one, and what was saved by not waiting.
+/// The simulated time: the real one, and what was saved by not waiting for the wire.
 struct Clock {
     started: Instant,
     ahead: Duration,

@@ -149,7 +149,7 @@ fn a_system_that_tells_late_of_what_is_over_does_not_make_the_chip_seem_slow() {
     let bound = 100 * (MESSAGE + wire_time(261, HZ) + us(600));
     assert!(time < bound + 100 * (late + us(20)), "{time:?} instead of {bound:?}");
     let seen = chip.times().page_program.average();
-    assert!(seen.abs_diff(us(600)) < us(20), "{seen:?}");
+    assert!(seen.abs_diff(us(600)) < us(50), "{seen:?}");
 }
 
 #[test]
