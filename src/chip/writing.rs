@@ -41,9 +41,22 @@ pub(super) struct Operation {
     pub(super) maximum: Duration,
 }
 
+/// An erase that is under way.
+pub struct Erase {
+    /// In bytes.
+    len: u32,
+    pub(super) operation: Operation,
+    pub(super) times: BusyTime,
+    /// When it last began or went on.
+    pub(super) running_since: Duration,
+    pub(super) suspended_at: Duration,
+    /// How long it has been suspended, all in all.
+    pub(super) suspended: Duration,
+}
+
 /// What a burst of status reads has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     Busy {
         /// Until when at least.
         at: Duration,
@@ -83,6 +96,7 @@ impl Chip {
     }
 
     fn program_piece(&mut self, address: u32, data: &[u8]) -> Result<(), Error> {
+        self.end_suspended()?;
         let expected = self.times.page_program;
         let burst_len = self.burst_len();
         let command = command_with_address(opcode::PAGE_PROGRAM, address);
@@ -113,23 +127,61 @@ impl Chip {
     /// # Errors
     /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
     pub fn erase(&mut self, address: u32, erase: &EraseType) -> Result<(), Error> {
+        let erase = self.begin_erase(address, erase)?;
+        self.end_erase(erase)
+    }
+
+    /// Begins an erase as [`erase`](Self::erase) does. Until [`end_erase`](Self::end_erase) the chip is busy with it.
+    ///
+    /// # Errors
+    /// [`Error::Spi`]; [`Error::TimedOut`] when an earlier erase is not over.
+    pub fn begin_erase(&mut self, address: u32, erase: &EraseType) -> Result<Erase, Error> {
         debug_assert!(
             address % erase.len == 0,
             "an erase of {} bytes at {address:#x} is not aligned",
             erase.len
         );
+        self.end_suspended()?;
         let command = command_with_address(erase.opcode, address);
         let passed = self.wire.run_timed(&mut [
             Transaction::command(&[opcode::WRITE_ENABLE]),
             Transaction::command(&command),
         ])?;
         self.wire.counters().count_erase(erase.len);
-        let mut times =
+        let times =
             self.times.erases.get(&erase.len).copied().unwrap_or_else(|| BusyTime::new(erase.typical));
-        let operation = Operation { name: "an erase", address, began: passed.ended, maximum: erase.maximum };
-        self.wait(&operation, &mut times)?;
-        self.times.erases.insert(erase.len, times);
-        Ok(())
+        let began = passed.ended;
+        Ok(Erase {
+            len: erase.len,
+            operation: Operation { name: "an erase", address, began, maximum: erase.maximum },
+            times,
+            running_since: began,
+            suspended_at: began,
+            suspended: Duration::ZERO,
+        })
+    }
+
+    /// Lets up to `longest` of an erase pass; false once it is time to look whether it is over.
+    pub fn rest(&mut self, erase: &Erase, longest: Duration) -> bool {
+        let end = erase.operation.began + erase.times.earliest();
+        let time_left = end.saturating_sub(self.wire.now());
+        if time_left > LONGEST_MESSAGE_DELAY {
+            self.wire.sleep(longest.min(time_left - WAKE_UP_MARGIN));
+        }
+        time_left > LONGEST_MESSAGE_DELAY
+    }
+
+    /// Waits for the end of an erase.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
+    pub fn end_erase(&mut self, erase: Erase) -> Result<(), Error> {
+        let mut erase = erase;
+        self.wait(&erase.operation, &mut erase.times)?;
+        if erase.suspended.is_zero() {
+            self.times.erases.insert(erase.len, erase.times);
+        }
+        self.end_suspended()
     }
 
     /// Waits until the chip is done with what it should need `times` for, and takes note of how long it did.
@@ -139,7 +191,12 @@ impl Chip {
     }
 
     /// The same after the first look at it.
-    fn wait_from(&mut self, operation: &Operation, times: &mut BusyTime, first: Look) -> Result<(), Error> {
+    pub(super) fn wait_from(
+        &mut self,
+        operation: &Operation,
+        times: &mut BusyTime,
+        first: Look,
+    ) -> Result<(), Error> {
         let since_began = |moment: Duration| moment.saturating_sub(operation.began);
         let mut look = first;
         let mut busy_until = Duration::ZERO;
@@ -168,15 +225,20 @@ impl Chip {
         if time_left > LONGEST_MESSAGE_DELAY {
             self.wire.sleep(time_left - WAKE_UP_MARGIN);
         }
-        let burst_len = self.burst_len();
         let time_left = moment.saturating_sub(self.wire.now() + self.wire.overhead());
-        let delay = self.delay_before_burst(time_left, burst_len);
+        self.look_after(None, time_left)
+    }
+
+    /// The same `time` after a command, or from now, in one message.
+    pub(super) fn look_after(&mut self, command: Option<u8>, time: Duration) -> Result<Look, Error> {
+        let burst_len = self.burst_len();
+        let delay = self.delay_before_burst(time, burst_len);
         let mut status = StatusBytes::new();
         let [wait, look] = status.transactions(delay, burst_len);
-        let passed = if delay.is_zero() {
-            self.wire.run_timed(&mut [look])?
-        } else {
-            self.wire.run_timed(&mut [wait, look])?
+        let passed = match command {
+            Some(opcode) => self.wire.run_timed(&mut [Transaction::command(&[opcode]), wait, look])?,
+            None if delay.is_zero() => self.wire.run_timed(&mut [look])?,
+            None => self.wire.run_timed(&mut [wait, look])?,
         };
         Ok(self.judge(&status.burst[..burst_len], passed.ended))
     }

@@ -4,6 +4,7 @@
 mod audit;
 mod batch;
 mod commit;
+mod erasing;
 mod planning;
 mod reading;
 mod scrubbing;
@@ -18,7 +19,7 @@ use super::recovery::Recovery;
 use super::scrub::Scrub;
 use super::state::{State, tell};
 use super::{Presence, SECTOR_LEN, Shared};
-use crate::chip::{Chip, Unlock};
+use crate::chip::{self, Chip, Unlock};
 
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
@@ -227,6 +228,10 @@ fn next_read_ahead(state: &State, longest: u32) -> Option<Range<u32>> {
         .windows(state.cache.size())
         .filter(|window| !window.is_empty())
         .find_map(|window| state.first_missing(window, longest))
+}
+
+fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
+    Error::Write { operation, address, source: Arc::new(source) }
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

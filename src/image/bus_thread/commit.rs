@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BusThread;
+use super::{BusThread, write_error};
 use crate::chip::{self, Verdict};
 use crate::image::SECTOR_LEN;
 use crate::image::cache::Trust;
@@ -82,7 +82,9 @@ impl BusThread {
             }
             // Without a chip every operation would have to time out.
             self.check_present(draft.range.start)?;
-            let failure = match self.execute(&draft).and_then(|()| self.verify(&draft)) {
+            let result = self.execute(&draft).and_then(|()| self.verify(&draft));
+            self.chip.note_verified(matches!(result, Ok(None)));
+            let failure = match result {
                 Ok(None) => {
                     self.retire(&draft);
                     return Ok(());
@@ -119,7 +121,7 @@ impl BusThread {
     fn execute(&mut self, draft: &Draft) -> Result<(), Error> {
         for operation in &draft.plan.operations {
             match *operation {
-                Operation::Erase { address, len } => self.erase(address, len)?,
+                Operation::Erase { address, len } => self.erase(address, len, &draft.range)?,
                 Operation::Program { address, len } => self
                     .chip
                     .program(address, draft.wanted(&(address..address + len)))
@@ -128,11 +130,6 @@ impl BusThread {
             self.serve_readers();
         }
         Ok(())
-    }
-
-    fn erase(&mut self, address: u32, len: u32) -> Result<(), Error> {
-        let erase = self.chip.part().erase_type(len).cloned().ok_or(Error::NotErasable { address })?;
-        self.chip.erase(address, &erase).map_err(|source| write_error("erase", address, source))
     }
 
     /// Reads back, from the chip, whatever the draft has touched; tells what is not as it should be.
@@ -278,8 +275,4 @@ impl Failure {
     fn error(&self, attempts: u32) -> Error {
         Error::Verify { address: self.address, wanted: self.wanted, found: self.found, attempts }
     }
-}
-
-fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
-    Error::Write { operation, address, source: Arc::new(source) }
 }
