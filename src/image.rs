@@ -252,6 +252,17 @@ impl Image {
         }
     }
 
+    /// Forgets what has been read, so that it is read from the chip again; what is pending stays. Done when it is forgotten.
+    pub fn forget(&self, done: Done) {
+        let mut state = self.shared.state.lock();
+        if state.stopping {
+            drop(state);
+            return done(Err(Error::Stopped));
+        }
+        state.queue_forget(done);
+        self.shared.work.notify_one();
+    }
+
     /// The state at this moment.
     pub fn report(&self) -> Report {
         let state = self.shared.state.lock();
