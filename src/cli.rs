@@ -28,6 +28,7 @@ Mount options:
   -o ro, rw                        read only; read and write (the default)
   -o allow_other, allow_root       let other users, or only root, in beside you
   -o uid=N, gid=N, umask=M         owner, group and (octal) umask of the files; 077 by default
+  -o scratch=SIZE                  memory for scratch files, such as 8M; twice the chip's size by default
   -o read_repeat=N, no_scrub       as --read-repeat, --no-scrub
   -o state_dir=DIR, no_journal     as --state-dir, --no-journal
   -o speed=HZ, speed=auto          as --speed

@@ -16,9 +16,9 @@ use fuser::{Config, Session, SessionACL};
 use nix::unistd::{getgid, getuid};
 
 use crate::chip::{self, Chip};
-use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig, MountSettings};
+use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig};
 use crate::fs::mount::{self, Mount};
-use crate::fs::{FlashFs, Ownership};
+use crate::fs::{self, FlashFs, Ownership};
 use crate::image::{self, Image};
 use crate::{device, spi};
 use background::Starter;
@@ -179,12 +179,7 @@ impl Mounted {
     fn start_threads(self, device: &DeviceConfig, config: &MountConfig) -> Result<Running, Error> {
         let Self { chip, options, mount, connection, unmounter, protection } = self;
         let image = Arc::new(Image::start(chip, options)?);
-        let (fs, invalidations) = FlashFs::new(
-            Arc::clone(&image),
-            device.name.clone(),
-            ownership(&config.settings),
-            config.settings.page_cache,
-        );
+        let (fs, invalidations) = FlashFs::new(Arc::clone(&image), device.name.clone(), fs_settings(config));
         let session =
             serve(fs, connection, config.settings.access).map_err(system("start the FUSE session"))?;
         invalidations.start(session.notifier()).map_err(system("start a thread"))?;
@@ -195,12 +190,19 @@ impl Mounted {
     }
 }
 
-fn ownership(settings: &MountSettings) -> Ownership {
-    Ownership {
+fn fs_settings(config: &MountConfig) -> fs::Settings {
+    let settings = &config.settings;
+    let ownership = Ownership {
         uid: settings.uid.unwrap_or(getuid().as_raw()),
         gid: settings.gid.unwrap_or(getgid().as_raw()),
         umask: settings.umask,
         read_only: settings.read_only,
+    };
+    fs::Settings {
+        ownership,
+        page_cache: settings.page_cache,
+        scratch_limit: settings.scratch,
+        unlocks: config.care.unlock.is_some(),
     }
 }
 

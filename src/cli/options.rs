@@ -71,6 +71,8 @@ pub struct MountSettings {
     pub auto_unmount: bool,
     /// Let the kernel cache chip files even where it need not.
     pub page_cache: bool,
+    /// How many bytes scratch files may take together, if the user says.
+    pub scratch: Option<u64>,
     /// The user id that files show, if not the mounting user's.
     pub uid: Option<u32>,
     /// The group id that files show, if not the mounting user's.
@@ -140,7 +142,7 @@ impl Options {
             "no_journal" => self.no_journal = true,
             "unlock" => self.unlock = Some(Unlock::Volatile),
             "sim_realtime" => self.sim_realtime = true,
-            "uid" | "gid" | "umask" | "speed" | "read_repeat" | "state_dir" | "sim_faults" => {
+            "uid" | "gid" | "umask" | "scratch" | "speed" | "read_repeat" | "state_dir" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
             }
             _ => match Flag::find(word) {
@@ -157,6 +159,10 @@ impl Options {
             "uid" => self.mount.uid = Some(number(name, value, "a numeric user id", 10)?),
             "gid" => self.mount.gid = Some(number(name, value, "a numeric group id", 10)?),
             "umask" => self.mount.umask = Some(umask(value)?),
+            "scratch" => {
+                let scratch = parse_size(value).map_err(|_| value_error(name, SIZE_FORM, value))?;
+                self.mount.scratch = Some(scratch);
+            }
             "speed" => {
                 let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
                 self.speed = Some(speed);
@@ -228,6 +234,25 @@ pub fn parse_speed(text: &str) -> Result<Speed, String> {
     decimal(digits.trim_end(), unit).filter(|hz| SPEEDS.contains(hz)).map(Speed::Fixed).ok_or_else(form)
 }
 
+const SIZE_FORM: &str = "a number of bytes such as 8M, 512k or 33554432";
+
+/// Reads a size in bytes: a number, with an optional unit `k`, `M` or `G` that stands for powers of 1024.
+///
+/// # Errors
+/// What a size looks like, when `text` does not.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let (digits, shift) = match lower.char_indices().last() {
+        Some((end, 'k')) => (&lower[..end], 10),
+        Some((end, 'm')) => (&lower[..end], 20),
+        Some((end, 'g')) => (&lower[..end], 30),
+        _ => (lower.as_str(), 0),
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let size = digits.parse::<u64>().ok().filter(|_| is_number).and_then(|size| size.checked_mul(1 << shift));
+    size.ok_or_else(|| format!("expected {SIZE_FORM}"))
+}
+
 const UNLOCK_FORM: &str = "no value, volatile or permanent";
 
 /// Reads how far unlocking may go: `volatile` or `permanent`.
@@ -293,6 +318,8 @@ mod tests {
             "read_repeat=0",
             "read_repeat=17",
             "unlock=now",
+            "scratch=lots",
+            "scratch",
         ] {
             assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");
         }
@@ -345,6 +372,17 @@ mod tests {
             "99999999999999999999M",
         ] {
             assert!(parse_speed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        for (text, size) in [("0", 0), ("8M", 8 << 20), ("512k", 512 << 10), ("1g", 1 << 30), ("4096", 4096)]
+        {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+        for text in ["", "M", "-1", "+1", "1.5M", "8 MB", "99999999999G", "µ"] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 

@@ -103,6 +103,14 @@ impl Attributes {
         self.times.lock().insert(node, times);
     }
 
+    /// Takes note that names in these directories have changed.
+    pub(super) fn touch_directories(&self, directories: impl IntoIterator<Item = Node>) {
+        let now = Some(SystemTime::now());
+        for directory in directories {
+            self.set_times(directory, None, now);
+        }
+    }
+
     /// Whether a file already has this mode and owner; nothing else can be set.
     pub(super) fn matches(&self, node: Node, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>) -> bool {
         mode.is_none_or(|mode| mode & 0o7777 == u32::from(self.permissions(node)))
@@ -110,10 +118,15 @@ impl Attributes {
             && gid.is_none_or(|gid| gid == self.ownership.gid)
     }
 
+    /// Whether somebody may write to a file.
+    pub(super) fn is_writable(&self, node: Node) -> bool {
+        node.is_chip() && !self.ownership.read_only
+    }
+
     fn permissions(&self, node: Node) -> u16 {
         let all = match node.kind() {
             FileType::Directory => 0o777,
-            _ if node.is_chip() && !self.ownership.read_only => 0o666,
+            _ if self.is_writable(node) => 0o666,
             _ => 0o444,
         };
         all & !self.ownership.umask.unwrap_or(DEFAULT_UMASK)

@@ -21,9 +21,14 @@ pub(super) enum Node {
     Info,
     Sfdp,
     UniqueId,
+    /// A scratch file, by its number.
+    Scratch(u64),
 }
 
 const FIRST_SECTOR_INODE: u64 = 0x1000;
+
+/// Above those of all sectors.
+const FIRST_SCRATCH_INODE: u64 = 1 << 32;
 
 impl Node {
     pub(super) fn inode(self) -> INodeNo {
@@ -36,6 +41,7 @@ impl Node {
             Self::Sfdp => 6,
             Self::UniqueId => 7,
             Self::Sector(number) => FIRST_SECTOR_INODE + u64::from(number),
+            Self::Scratch(number) => FIRST_SCRATCH_INODE + number,
         })
     }
 
@@ -48,6 +54,10 @@ impl Node {
 
     pub(super) fn is_chip(self) -> bool {
         matches!(self, Self::Raw | Self::Sector(_))
+    }
+
+    pub(super) fn is_directory(self) -> bool {
+        self.kind() == FileType::Directory
     }
 }
 
@@ -80,10 +90,13 @@ impl Tree {
         1 + self.root.len() as u64 + u64::from(self.sector_count())
     }
 
-    /// The node with an inode number, if there is one.
+    /// The node with an inode number, if there is one. Whether there is such a scratch file is not known here.
     pub(super) fn node(&self, inode: INodeNo) -> Option<Node> {
         if inode == INodeNo::ROOT {
             return Some(Node::Root);
+        }
+        if let Some(number) = inode.0.checked_sub(FIRST_SCRATCH_INODE) {
+            return Some(Node::Scratch(number));
         }
         if let Some(offset) = inode.0.checked_sub(FIRST_SECTOR_INODE) {
             return u32::try_from(offset)
@@ -122,6 +135,18 @@ impl Tree {
             Node::Raw => 0..self.size,
             Node::Sector(number) => number * SECTOR_LEN..(number + 1) * SECTOR_LEN,
             _ => 0..0,
+        }
+    }
+
+    /// Where a chip file is, for people.
+    pub(super) fn path(&self, node: Node) -> String {
+        match node {
+            Node::Sector(number) => format!("sectors/{}", sector_name(number).to_string_lossy()),
+            _ => self
+                .root
+                .iter()
+                .find(|&&(entry, _)| entry == node)
+                .map_or_else(String::new, |(_, name)| name.to_string_lossy().into_owned()),
         }
     }
 
