@@ -339,13 +339,11 @@ impl Filesystem for FlashFs {
         reply.ok();
     }
 
+    /// The chip, which is always full; scratch files take no space on it.
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        let usage = self.scratch.usage();
-        let block = u64::from(SECTOR_LEN);
-        let blocks = (u64::from(self.chip.image.size()) + usage.limit) / block;
-        let free = usage.limit.saturating_sub(usage.used) / block;
-        let files = self.chip.tree.node_count() + usage.files;
-        reply.statfs(blocks, free, free, files + free, free, SECTOR_LEN, LONGEST_NAME, SECTOR_LEN);
+        let sectors = u64::from(self.chip.image.size() / SECTOR_LEN);
+        let files = self.chip.tree.node_count() + self.scratch.count();
+        reply.statfs(sectors, 0, 0, files, 0, SECTOR_LEN, LONGEST_NAME, SECTOR_LEN);
     }
 
     fn create(
