@@ -56,7 +56,7 @@ impl Filesystem for FlashFs {
         let found = self.place(parent, name).and_then(|place| self.find(&place).ok_or(Errno::ENOENT));
         match found.and_then(|node| Ok((node, self.attributes(node).ok_or(Errno::ENOENT)?))) {
             Ok((node, attributes)) => {
-                reply.entry_with_ttls(&name_ttl(node), &attributes_ttl(node), &attributes, GENERATION);
+                reply.entry_with_ttls(&attributes_ttl(node), &name_ttl(node), &attributes, GENERATION);
             }
             Err(error) => reply.error(error),
         }
