@@ -22,6 +22,7 @@ mod info;
 mod invalidate;
 pub mod mount;
 mod node;
+pub mod partitions;
 mod requests;
 mod writing;
 
