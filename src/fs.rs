@@ -22,8 +22,11 @@ mod info;
 mod invalidate;
 pub mod mount;
 mod node;
+mod partition_requests;
+mod partition_table;
 pub mod partitions;
 mod requests;
+mod survey;
 mod writing;
 
 use std::sync::Arc;
@@ -32,17 +35,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use attributes::Attributes;
 pub use attributes::Ownership;
 use handle::Handles;
+use info::InfoFile;
 pub use invalidate::Invalidations;
 use invalidate::Invalidator;
 use node::{Node, Tree};
+use partition_table::PartitionTable;
+use partitions::Placed;
+use survey::Survey;
 
 use crate::image::Image;
 
 /// A chip's directory, for one mount.
 pub struct FlashFs {
     image: Arc<Image>,
-    /// The device's name, for `info.json`.
-    device: String,
+    info: Arc<InfoFile>,
+    survey: Arc<Survey>,
     tree: Arc<Tree>,
     attributes: Arc<Attributes>,
     handles: Arc<Handles>,
@@ -56,16 +63,26 @@ pub struct FlashFs {
 }
 
 impl FlashFs {
-    /// The directory of `image`, which is on `device`; with `page_cache` chip files go through the kernel's. Start the second value's thread once there is a mount.
+    /// The directory of `image`, which is on `device`; with `page_cache` chip files go through the kernel's. Where no `partitions` are
+    /// given, the chip's own are shown. Start the second value's thread once there is a mount.
     pub fn new(
         image: Arc<Image>,
         device: String,
         ownership: Ownership,
         page_cache: bool,
+        partitions: Option<Placed>,
     ) -> (Self, Invalidations) {
         let description = image.description();
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
-        let tree = Arc::new(tree);
+        let table = Arc::new(PartitionTable::new(partitions));
+        let survey = Arc::new(Survey::new(Arc::clone(&image), Arc::clone(&table)));
+        let info = InfoFile {
+            image: Arc::clone(&image),
+            device,
+            table: Arc::clone(&table),
+            survey: Arc::clone(&survey),
+        };
+        let tree = Arc::new(tree.with_partitions(Arc::clone(&table)));
         let handles: Arc<Handles> = Arc::default();
         let (invalidator, invalidations) = invalidate::invalidator();
         image.on_correction({
@@ -76,9 +93,10 @@ impl FlashFs {
         });
         let fs = Self {
             image,
-            device,
+            info: Arc::new(info),
+            survey,
             tree,
-            attributes: Arc::new(Attributes::new(ownership)),
+            attributes: Arc::new(Attributes::new(ownership, table)),
             handles,
             invalidator,
             page_cache,
@@ -93,21 +111,26 @@ impl FlashFs {
         let description = self.image.description();
         match node {
             Node::JedecId => format!("{}\n", description.jedec_id).into_bytes(),
-            Node::Info => info::render(&self.device, description, &self.image.report()),
+            Node::Info => self.info.text(),
             Node::Sfdp => description.sfdp.clone().unwrap_or_default(),
             Node::UniqueId => description
                 .unique_id
                 .as_deref()
                 .map(|id| format!("{}\n", info::hex(id)).into_bytes())
                 .unwrap_or_default(),
-            Node::Root | Node::Sectors | Node::Raw | Node::Sector(_) => Vec::new(),
+            Node::Root
+            | Node::Raw
+            | Node::Sectors
+            | Node::Sector(_)
+            | Node::Partitions
+            | Node::Partition(_) => Vec::new(),
         }
     }
 
     fn len(&self, node: Node) -> u64 {
         match node {
-            Node::Root | Node::Sectors => 0,
-            Node::Raw | Node::Sector(_) => self.tree.chip_range(node).len() as u64,
+            Node::Root | Node::Sectors | Node::Partitions => 0,
+            Node::Raw | Node::Sector(_) | Node::Partition(_) => self.tree.chip_range(node).len() as u64,
             _ => self.content(node).len() as u64,
         }
     }

@@ -29,15 +29,35 @@ pub struct Partition {
     pub read_only: bool,
 }
 
-/// Where the partitions of a mount come from.
+/// Which partitions the user wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// From the chip itself, should it hold a description.
-    Chip,
-    /// From a layout file, which said this.
+pub enum Wanted {
+    /// Those that the chip describes, should it do so.
+    OfChip,
+    /// Those of a layout file.
     Layout(Vec<Partition>),
-    /// From the user, in the kernel's words.
+    /// Those described in the kernel's words.
     Mtdparts(Mtdparts),
+}
+
+/// Who has said which partitions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A layout file.
+    Layout,
+    /// The user, in the kernel's words.
+    Mtdparts,
+    /// The chip.
+    Fmap,
+}
+
+/// The partitions of one chip, within it and with a name for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Who has said so.
+    pub source: Source,
+    /// In the order in which they were described.
+    pub list: Vec<Partition>,
 }
 
 /// Why partitions cannot be those of a chip.
@@ -105,17 +125,21 @@ pub fn check(partitions: &[Partition], size: u32) -> Result<(), Error> {
     Ok(())
 }
 
-impl Origin {
-    /// The partitions that the user wants on a chip of `size` bytes; none where that is left to the chip.
+impl Wanted {
+    /// The partitions on a chip of `size` bytes, unless it is left to the chip to say.
     ///
     /// # Errors
     /// Why this chip cannot have them.
-    pub fn partitions(&self, size: u32) -> Result<Vec<Partition>, Error> {
-        match self {
-            Self::Chip => Ok(Vec::new()),
-            Self::Layout(partitions) => check(partitions, size).map(|()| partitions.clone()),
-            Self::Mtdparts(mtdparts) => mtdparts.place(size),
-        }
+    pub fn place(&self, size: u32) -> Result<Option<Placed>, Error> {
+        let (source, list) = match self {
+            Self::OfChip => return Ok(None),
+            Self::Layout(partitions) => {
+                check(partitions, size)?;
+                (Source::Layout, partitions.clone())
+            }
+            Self::Mtdparts(mtdparts) => (Source::Mtdparts, mtdparts.place(size)?),
+        };
+        Ok(Some(Placed { source, list }))
     }
 }
 

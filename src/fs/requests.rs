@@ -23,7 +23,7 @@ use crate::image::SECTOR_LEN;
 /// Names never change, and the kernel is told when attributes have.
 const TTL: Duration = Duration::from_secs(3600);
 
-const GENERATION: Generation = Generation(0);
+pub(super) const GENERATION: Generation = Generation(0);
 
 /// A request that sits in here cannot be interrupted, so none may ask for more than this: 33 ms of bus at 32 MHz.
 pub(super) const LONGEST_REQUEST: u32 = 128 << 10;
@@ -53,6 +53,9 @@ impl Filesystem for FlashFs {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if parent == Node::Partitions.inode() {
+            return self.lookup_partition(name, reply);
+        }
         match self.tree.node(parent).and_then(|parent| self.tree.lookup(parent, name)) {
             Some(node) => {
                 let attributes = self.attributes.of(node, self.len(node));
@@ -105,6 +108,7 @@ impl Filesystem for FlashFs {
         match size {
             None => done(Ok(())),
             Some(_) if !node.is_chip() => done(Err(Errno::EPERM)),
+            Some(_) if self.tree.is_protected(node) => done(Err(Errno::EACCES)),
             Some(size) => {
                 let handle = match handle {
                     Some(handle) => self.handles.find(handle),
@@ -119,6 +123,13 @@ impl Filesystem for FlashFs {
         let Some(node) = self.tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
+        if node == Node::Info {
+            return self.open_info(request.pid(), reply);
+        }
+        // The kernel asks nobody's permissions for root.
+        if flags.0 & libc::O_ACCMODE != libc::O_RDONLY && self.tree.is_protected(node) {
+            return reply.error(Errno::EACCES);
+        }
         let is_synchronous = flags.0 & (libc::O_SYNC | libc::O_DSYNC) != 0;
         let len = u32::try_from(self.tree.chip_range(node).len()).unwrap_or(u32::MAX);
         let content = self.content(node);
@@ -258,6 +269,9 @@ impl Filesystem for FlashFs {
         let Some(directory) = self.tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
+        if directory == Node::Partitions {
+            return self.read_partitions(offset, reply);
+        }
         let mut index = offset;
         while let Some((node, name)) = self.tree.entry(directory, index) {
             index += 1;
@@ -279,6 +293,9 @@ impl Filesystem for FlashFs {
         let Some(directory) = self.tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
+        if directory == Node::Partitions {
+            return self.read_partitions_plus(offset, reply);
+        }
         let mut index = offset;
         while let Some((node, name)) = self.tree.entry(directory, index) {
             index += 1;
@@ -474,7 +491,7 @@ fn clamp(offset: u64, size: u32, len: usize) -> Range<usize> {
 
 /// How long the kernel may keep name and attributes. `info.json` is another one each time, and a root that is always asked for
 /// shows at once when this process has died.
-fn ttl(node: Node) -> Duration {
+pub(super) fn ttl(node: Node) -> Duration {
     if matches!(node, Node::Info | Node::Root) { Duration::ZERO } else { TTL }
 }
 

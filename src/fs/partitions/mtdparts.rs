@@ -45,7 +45,7 @@ pub enum Error {
     #[error("there is no ) behind '{0}'")]
     Unclosed(String),
     /// A name cannot be a file's.
-    #[error("{source}, as at '{at}'")]
+    #[error("at '{at}'")]
     Name {
         /// From the name on.
         at: String,
@@ -89,6 +89,11 @@ impl Mtdparts {
     /// The description, without the MTD id.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// How many partitions it describes.
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
     }
 
     /// The partitions on a chip of `size` bytes. As in the kernel, there is none for `-` where nothing is left.
@@ -188,6 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error_text;
 
     const CHIP_LEN: u32 = 16 << 20;
 
@@ -202,8 +208,8 @@ mod tests {
 
     #[track_caller]
     fn refuses(text: &str, message: &str) {
-        let parsed = Mtdparts::parse(text).map_err(|error| error.to_string());
-        let error = parsed.and_then(|parsed| parsed.place(CHIP_LEN).map_err(|error| error.to_string()));
+        let parsed = Mtdparts::parse(text).map_err(|error| error_text(&error));
+        let error = parsed.and_then(|parsed| parsed.place(CHIP_LEN).map_err(|error| error_text(&error)));
         let error = error.unwrap_err();
         assert!(error.contains(message), "{text:?} should say {message:?}: {error}");
     }
@@ -259,7 +265,7 @@ mod tests {
 
     #[test]
     fn there_is_no_partition_of_nothing() {
-        assert_eq!(ranges("16m(all),-(rest)"), [0..CHIP_LEN]);
+        assert_eq!(place("16m(all),-(rest)"), [("all".to_owned(), 0..CHIP_LEN)]);
         refuses("0(a)", "size 0");
         refuses("0x0k(a)", "size 0");
     }
