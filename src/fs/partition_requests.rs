@@ -14,7 +14,7 @@ impl FlashFs {
     pub(super) fn lookup_partition(&self, name: &OsStr, reply: ReplyEntry) {
         let (tree, attributes) = (Arc::clone(&self.tree), Arc::clone(&self.attributes));
         let name = name.to_owned();
-        self.survey.then(Box::new(move || match tree.lookup(Node::Partitions, &name) {
+        self.survey.once_settled(Box::new(move || match tree.lookup(Node::Partitions, &name) {
             Some(node) => reply.entry(&ttl(node), &attributes_of(&tree, &attributes, node), GENERATION),
             None => reply.error(Errno::ENOENT),
         }));
@@ -22,7 +22,7 @@ impl FlashFs {
 
     pub(super) fn read_partitions(&self, offset: u64, mut reply: ReplyDirectory) {
         let tree = Arc::clone(&self.tree);
-        self.survey.then(Box::new(move || {
+        self.survey.once_settled(Box::new(move || {
             for index in offset.. {
                 let Some((node, name)) = tree.entry(Node::Partitions, index) else { break };
                 if reply.add(node.inode(), index + 1, node.kind(), name) {
@@ -35,7 +35,7 @@ impl FlashFs {
 
     pub(super) fn read_partitions_plus(&self, offset: u64, mut reply: ReplyDirectoryPlus) {
         let (tree, attributes) = (Arc::clone(&self.tree), Arc::clone(&self.attributes));
-        self.survey.then(Box::new(move || {
+        self.survey.once_settled(Box::new(move || {
             for index in offset.. {
                 let Some((node, name)) = tree.entry(Node::Partitions, index) else { break };
                 let attributes = attributes_of(&tree, &attributes, node);

@@ -58,6 +58,11 @@ impl Survey {
         Self { image, table, is_wanted, state: Mutex::default() }
     }
 
+    /// Calls `then` once it is known which partitions there are: at once where there are some, as they stay.
+    pub(super) fn once_settled(self: &Arc<Self>, then: Then) {
+        if self.table.placed().is_some() { then() } else { self.then(then) }
+    }
+
     /// Calls `then` once what the chip says is known: at once where nothing has changed since it was last looked for.
     pub(super) fn then(self: &Arc<Self>, then: Then) {
         let mut state = self.state.lock();
