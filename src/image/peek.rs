@@ -59,3 +59,57 @@ impl Image {
         runs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::chip::{Chip, Speed};
+    use crate::image::Options;
+    use crate::spi::sim::{Pace, Simulated, demo};
+
+    fn demonstration() -> Image {
+        let bus = Simulated::demonstration(Pace::Virtual);
+        let chip = Chip::identify(Box::new(bus), Speed::Fixed(32_000_000)).unwrap();
+        let options =
+            Options { read_repeat: 1, scrub: false, journal: None, unlock: None, replay_always: false };
+        Image::start(chip, options).unwrap()
+    }
+
+    fn peek(image: &Image, range: Range<u32>) -> Vec<u8> {
+        let (sender, receiver) = channel();
+        image.peek(range, Box::new(move |result| drop(sender.send(result.map(<[u8]>::to_vec)))));
+        receiver.recv().unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_was_peeked_at_is_cached_and_nothing_else() {
+        let image = demonstration();
+        let firmware = demo::firmware();
+        for sector in [0, 1, 3] {
+            let address = sector * SECTOR_LEN;
+            let bytes = peek(&image, address..address + SECTOR_LEN);
+            assert!(bytes == firmware[address as usize..][..SECTOR_LEN as usize]);
+        }
+        let runs = image.cached_since(0..5 * SECTOR_LEN, 0);
+        let shape: Vec<_> = runs.iter().map(|run| (run.address, run.bytes.len())).collect();
+        assert_eq!(shape, [(0, 0x2000), (0x3000, 0x1000)]);
+        for run in &runs {
+            assert!(run.bytes == firmware[run.address as usize..][..run.bytes.len()]);
+        }
+        assert!(image.cached_since(4 * SECTOR_LEN..8 * SECTOR_LEN, 0).is_empty());
+    }
+
+    #[test]
+    fn a_range_is_shown_again_only_once_there_is_something_new_in_it() {
+        let image = demonstration();
+        peek(&image, 0..SECTOR_LEN);
+        let moment = image.cache_moment();
+        assert!(image.cached_since(0..4 * SECTOR_LEN, moment).is_empty());
+        peek(&image, 0..SECTOR_LEN);
+        assert_eq!(image.cache_moment(), moment);
+        peek(&image, SECTOR_LEN..2 * SECTOR_LEN);
+        assert_eq!(image.cached_since(0..4 * SECTOR_LEN, moment)[0].bytes.len(), 0x2000);
+    }
+}
