@@ -11,6 +11,7 @@ mod description;
 mod draft;
 mod error;
 pub mod journal;
+mod peek;
 mod pending;
 pub mod plan;
 mod read_ahead;
@@ -28,6 +29,7 @@ use bus_thread::{BusThread, Care};
 pub use description::{Description, ReadCommand};
 pub use error::Error;
 use journal::{Journal, Record};
+pub use peek::Cached;
 use recovery::Recovery;
 use state::{Read, State, Write, tell};
 

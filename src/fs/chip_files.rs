@@ -116,8 +116,7 @@ impl ChipFiles {
                     });
                     chip.invalidator.drop_copies(copies, then);
                 } else {
-                    answer();
-                    chip.invalidator.drop_copies(copies, Box::new(move || drop(unsettled)));
+                    chip.invalidator.drop_copies_after(answer, copies, Box::new(move || drop(unsettled)));
                 }
             }),
         );
@@ -143,8 +142,8 @@ impl ChipFiles {
             Box::new(move |result| match result {
                 Ok(()) => {
                     let copies = chip.outdated_copies(node, offset..offset + len, OwnPages::None);
-                    done(Ok(()));
-                    chip.invalidator.drop_copies(copies, Box::new(move || drop(unsettled)));
+                    let answer = move || done(Ok(()));
+                    chip.invalidator.drop_copies_after(answer, copies, Box::new(move || drop(unsettled)));
                 }
                 Err(error) => done(Err(errno(&error))),
             }),
