@@ -11,12 +11,14 @@ use super::chip_files::ChipFiles;
 use super::handle::Opening;
 use super::info::{InfoFile, hex};
 use super::node::Node;
-use super::requests::LONGEST_NAME;
 use super::scratch::{self, Place, ScratchFiles};
 use super::survey::Survey;
 
 /// Cookies of a directory's listing from here on are those of scratch files.
 const FIRST_SCRATCH_COOKIE: u64 = 1 << 32;
+
+/// The longest name in bytes.
+pub(super) const LONGEST_NAME: u32 = 255;
 
 /// Cheap to clone.
 #[derive(Clone)]

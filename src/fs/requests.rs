@@ -14,7 +14,7 @@ use fuser::{
 };
 
 use super::callers::Shared;
-use super::entries::Entry;
+use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
 use super::scratch;
@@ -28,8 +28,6 @@ const GENERATION: Generation = Generation(0);
 
 /// A request that sits in here cannot be interrupted, so none may ask for more than this: 33 ms of bus at 32 MHz.
 pub(super) const LONGEST_REQUEST: u32 = 128 << 10;
-
-pub(super) const LONGEST_NAME: u32 = 255;
 
 impl Filesystem for FlashFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
