@@ -19,7 +19,8 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(bus: Box<dyn Bus>) -> Self {
-        Self { bus, counters: Arc::default() }
+        let counters = Arc::new(Counters::new(bus.pacer()));
+        Self { bus, counters }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {

@@ -45,6 +45,18 @@ struct Bus<'a> {
     clock_is_automatic: bool,
     first_failing_clock_hz: Option<u32>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulated_time: Option<SimulatedTime>,
+}
+
+/// How accurately the simulated chip has kept real time.
+#[derive(Serialize)]
+struct SimulatedTime {
+    waits: u64,
+    median_late_us: u128,
+    p99_late_us: u128,
+    max_late_us: u128,
+    spun_us: u128,
 }
 
 #[derive(Serialize)]
@@ -119,6 +131,13 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
                 Presence::Here if report.failed.is_empty() => "ok",
                 Presence::Here => "writes failed",
             },
+            simulated_time: report.totals.lateness.map(|lateness| SimulatedTime {
+                waits: lateness.waits,
+                median_late_us: lateness.median.as_micros(),
+                p99_late_us: lateness.p99.as_micros(),
+                max_late_us: lateness.max.as_micros(),
+                spun_us: lateness.spun.as_micros(),
+            }),
         },
         read: Read {
             opcode: format!("{:02X}", counts.read_command.opcode),
