@@ -48,7 +48,7 @@ pub struct Lateness {
     pub p99: Duration,
     /// The latest.
     pub max: Duration,
-    /// The processor time that was spent spinning.
+    /// How long waits spun: that much processor time at most.
     pub spun: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Pacer {
             std::hint::spin_loop();
             time = now();
         }
-        self.account.lock().add(time - moment, time - awake);
+        self.account.lock().add(time - moment, moment.saturating_sub(awake));
     }
 
     /// How late all waits so far have been.

@@ -1,0 +1,100 @@
+//! Measures norfuse from end to end: real mounts, real `cp` and `dd`, a simulated chip in real time; and, where it is installed,
+//! flashrom on the same chip. Started by `contrib/bench`. It judges nothing: it prints what was measured beside what physics allows.
+
+mod arguments;
+mod bound;
+mod carriage;
+#[path = "../../common/mod.rs"]
+mod common;
+mod contents;
+mod flashrom;
+mod grid;
+mod jobs;
+mod machine;
+mod measure;
+mod mounted;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::Arguments;
+use bound::Bus;
+use flashrom::Flashrom;
+use jobs::{JOBS, Job, Mark};
+use measure::{Run, median};
+use mounted::Device;
+use report::{Entry, Report, Table};
+
+/// The clock in Hz, at which a KiB takes a quarter of a millisecond.
+const CLOCK_HZ: u32 = 32_768_000;
+
+/// What the simulated programmer takes in one message, in bytes.
+const SIMULATED: Bus = Bus { clock_hz: CLOCK_HZ, max_data_len: 64 << 10 };
+/// What spidev takes unless it is told otherwise.
+const SPIDEV: Bus = Bus { clock_hz: CLOCK_HZ, max_data_len: 4096 };
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !arguments.run {
+        println!("the speed of the whole is measured by contrib/bench; it takes minutes");
+        return ExitCode::SUCCESS;
+    }
+    let report = measure(&arguments);
+    println!("{report}");
+    match std::fs::write(&arguments.json, report.to_json()) {
+        Ok(()) => {
+            println!("as JSON: {}", arguments.json.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("contrib/bench: cannot write {}: {error}", arguments.json.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> Report {
+    let chip = contents::image(1);
+    let jobs: Vec<&Job> = JOBS.iter().filter(|job| arguments.selects(job)).collect();
+    let simulated = table("norfuse, sim: (64 KiB a message)", SIMULATED, &jobs, &chip, |job| {
+        Some(mounted::run(Device::Simulated, job, &chip))
+    });
+    let mut report = Report {
+        machine: machine::description(),
+        clock_hz: CLOCK_HZ,
+        simulated,
+        spidev: None,
+        flashrom: None,
+    };
+    if arguments.no_spidev {
+        return report;
+    }
+    let paced: Vec<&Job> = jobs.into_iter().filter(|job| !matches!(job.mark, Mark::Within(_))).collect();
+    let title = format!(
+        "norfuse, spidev node (bufsiz 4096; FUSE makes each message {} us longer)",
+        carriage::of_a_message(&chip, CLOCK_HZ).as_micros()
+    );
+    report.spidev =
+        Some(table(&title, SPIDEV, &paced, &chip, |job| Some(mounted::run(Device::Spidev, job, &chip))));
+    match Flashrom::find() {
+        Some(flashrom) => {
+            let title = format!("beside it, on the same node, {flashrom}");
+            report.flashrom = Some(table(&title, SPIDEV, &paced, &chip, |job| flashrom.run(job, &chip)));
+        }
+        None => eprintln!("flashrom is not installed, so there is nothing to compare with"),
+    }
+    report
+}
+
+/// Runs `jobs` one after the other, short ones several times.
+fn table(title: &str, bus: Bus, jobs: &[&Job], chip: &[u8], run: impl Fn(&Job) -> Option<Run>) -> Table {
+    let entries = jobs.iter().map(|job| {
+        eprintln!("{title}: {}", job.name);
+        let bound = job.bound(bus, chip);
+        let runs: Vec<Run> = (0..job.repetitions(&bound)).map_while(|_| run(job)).collect();
+        Entry { name: job.name, mark: job.mark, bound, runs: runs.len(), run: median(runs) }
+    });
+    Table { title: title.to_owned(), entries: entries.collect() }
+}
