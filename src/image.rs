@@ -31,7 +31,7 @@ use journal::{Journal, Record};
 use recovery::Recovery;
 use state::{Read, State, Write, tell};
 
-use crate::chip::{Calibration, Chip, Counters, Totals, Unlock};
+use crate::chip::{Calibration, Chip, Counters, Times, Totals, Unlock};
 
 /// The grain of the cache in bytes: the smallest erase unit of nearly every chip.
 pub const SECTOR_LEN: u32 = 4096;
@@ -126,6 +126,8 @@ pub struct Report {
     pub failed: Vec<(u32, Error)>,
     /// What the image has had to do.
     pub counts: Counts,
+    /// How long the chip stays busy with what, as far as it has shown.
+    pub times: Times,
     /// What has passed over the wire.
     pub totals: Totals,
 }
@@ -261,6 +263,7 @@ impl Image {
             pending_bytes: state.pending.byte_count(),
             failed: state.failed().map(|(address, error)| (address, error.clone())).collect(),
             counts: state.counts,
+            times: state.times.clone(),
             totals: self.counters.totals(),
         }
     }

@@ -1,6 +1,7 @@
 //! `info.json`: what is known about the chip and what norfuse has done with it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ struct Info<'a> {
     protection: Protection<'a>,
     bus: Bus<'a>,
     read: Read,
+    times: Times,
     cache: Cache,
     scrub: Scrub,
     pending: Pending,
@@ -63,6 +65,15 @@ struct SimulatedTime {
 struct Read {
     opcode: String,
     reason: &'static str,
+}
+
+/// How long the chip stays busy: moving averages, or what is typical of the part until something was observed.
+#[derive(Serialize)]
+struct Times {
+    page_program_us: u64,
+    page_programs_observed: u64,
+    erase_us: BTreeMap<u32, u64>,
+    erases_observed: BTreeMap<u32, u64>,
 }
 
 #[derive(Serialize)]
@@ -143,6 +154,7 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
             opcode: format!("{:02X}", counts.read_command.opcode),
             reason: counts.read_command.reason,
         },
+        times: times(report),
         cache: Cache {
             cached_sectors: report.cached_sectors,
             verified_sectors: report.verified_sectors,
@@ -173,6 +185,21 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
     let mut text = serde_json::to_vec_pretty(&info).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+fn times(report: &Report) -> Times {
+    let times = &report.times;
+    let erases = || times.erases.iter();
+    Times {
+        page_program_us: microseconds(times.page_program.average()),
+        page_programs_observed: times.page_program.observed(),
+        erase_us: erases().map(|(&len, time)| (len, microseconds(time.average()))).collect(),
+        erases_observed: erases().map(|(&len, time)| (len, time.observed())).collect(),
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Lower-case hexadecimal digits.

@@ -64,7 +64,10 @@ impl BusThread {
             mismatches_at_clock: 0,
             buffer: Vec::new(),
         };
-        thread.show_bus(&mut thread.shared.state.lock());
+        let mut state = thread.shared.state.lock();
+        thread.show_bus(&mut state);
+        state.times = thread.chip.times().clone();
+        drop(state);
         thread
     }
 

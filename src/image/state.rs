@@ -12,6 +12,7 @@ use super::error::Error;
 use super::pending::Pending;
 use super::read_ahead::ReadAhead;
 use super::{Counts, Done, ReadDone, SECTOR_LEN};
+use crate::chip::Times;
 
 /// What is journaled and committed in one go, in bytes.
 const BATCH_LEN: u32 = 1 << 20;
@@ -31,6 +32,7 @@ pub(super) struct State {
     pub(super) read_ahead: ReadAhead,
     pub(super) reads: VecDeque<Read>,
     pub(super) counts: Counts,
+    pub(super) times: Times,
     pub(super) stopping: bool,
     region_len: u32,
     writes: VecDeque<Write>,
@@ -85,6 +87,7 @@ impl State {
             read_ahead: ReadAhead::default(),
             reads: VecDeque::new(),
             counts: Counts::default(),
+            times: Times::default(),
             stopping: false,
             region_len,
             writes: VecDeque::new(),

@@ -237,7 +237,7 @@ fn run(
             data.len()
         }
     };
-    *moment += wire_time((transaction.command.len() + data_len) as u64, clock_hz);
+    *moment += wire_time((transaction.command.len() + data_len) as u64, clock_hz) + transaction.delay;
     model.deselect(*moment)
 }
 
@@ -263,6 +263,22 @@ mod tests {
         assert_eq!(bus.now(), MESSAGE_OVERHEAD + Duration::from_millis(1));
         bus.sleep(Duration::from_secs(3600));
         assert_eq!(bus.now(), MESSAGE_OVERHEAD + Duration::from_millis(3_600_001));
+    }
+
+    #[test]
+    fn a_delay_passes_before_chip_select_is_released() {
+        let mut bus = simulated();
+        command(&mut bus, &[0x06]);
+        let before = bus.now();
+        let (mut during, mut after) = ([0], [0]);
+        bus.transfer(&mut [
+            Transaction::write(&[2, 0, 0, 0], &[0]),
+            Transaction::read(&[0x05], &mut during).with_delay(timing::PAGE_PROGRAM),
+            Transaction::read(&[0x05], &mut after),
+        ])
+        .unwrap();
+        assert_eq!((during, after), ([0x03], [0x00]));
+        assert!(bus.now() - before > timing::PAGE_PROGRAM);
     }
 
     #[test]

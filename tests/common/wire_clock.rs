@@ -7,14 +7,11 @@ use norfuse::spi::sim::pacing::{self, Lateness, Pacer};
 
 /// How time passes.
 pub(super) enum WireClock {
-    /// The real time, and `ahead` of it by what was saved by not waiting. An erase is over after a few polls.
+    /// The real time, and `ahead` of it by what was saved by not waiting.
     Saving { started: Instant, ahead: Duration },
     /// The real time: a message lasts until `moment`. Its caller waits a little longer, for FUSE to carry it to and fro.
     Real { pacer: Pacer, moment: Duration },
 }
-
-/// How much time a status read takes beyond the wire's where time is saved.
-const POLL_TIME: Duration = Duration::from_millis(20);
 
 impl WireClock {
     pub(super) fn saving() -> Self {
@@ -43,13 +40,6 @@ impl WireClock {
         match self {
             Self::Saving { ahead, .. } => *ahead += duration,
             Self::Real { moment, .. } => *moment += duration,
-        }
-    }
-
-    /// Lets the time pass that a poll takes.
-    pub(super) fn poll(&mut self) {
-        if let Self::Saving { ahead, .. } = self {
-            *ahead += POLL_TIME;
         }
     }
 

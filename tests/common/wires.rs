@@ -24,10 +24,11 @@ const DEFAULT_BUFSIZ: usize = 4096;
 /// The clock until one is set, in Hz.
 const DEFAULT_SPEED_HZ: u32 = 500_000;
 
+/// How long chip select is released between two transfers, where that is not said (drivers/spi/spi.c).
+const CS_CHANGE_TIME: Duration = Duration::from_micros(10);
+
 /// How much of each frame is kept for the test to look at, in bytes.
 const KEPT_LEN: usize = 8;
-
-const READ_STATUS_1: u8 = 0x05;
 
 /// A period of asserted chip select, as the chip saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,9 @@ impl Wires {
             if transfer.cs_change != is_last {
                 frames.extend(self.deselect().map_err(Errno::from)?);
             }
+            if transfer.cs_change && !is_last {
+                self.clock.advance(CS_CHANGE_TIME);
+            }
         }
         self.traffic.messages += 1;
         if self.lateness().is_none() {
@@ -207,9 +211,6 @@ impl Wires {
 
     fn deselect(&mut self) -> io::Result<Option<Frame>> {
         let frame = self.frame.take().filter(|frame| frame.len > 0);
-        if frame.as_ref().is_some_and(|frame| frame.opcode() == READ_STATUS_1) {
-            self.clock.poll();
-        }
         self.model.deselect(self.clock.now())?;
         Ok(frame)
     }

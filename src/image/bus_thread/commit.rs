@@ -64,6 +64,7 @@ impl BusThread {
             state.counts.failed_commits += 1;
             log::error!("{}", crate::error_text(error));
         }
+        state.times = self.chip.times().clone();
         let finished = state.finish_commit(region, sequence, result);
         state.answer_ready_reads();
         drop(state);
