@@ -34,8 +34,13 @@ impl Flashrom {
         Some(Self { version, chip: if knows_chip { CHIP } else { SELF_DESCRIBING_CHIP } })
     }
 
-    /// Does the job on a chip that holds `chip`, and checks that it was done. None where flashrom has no such job.
-    pub(crate) fn run(&self, job: &Job, chip: &[u8]) -> Option<Run> {
+    /// Whether it has such a job.
+    pub(crate) fn knows(job: &Job) -> bool {
+        matches!(job.task, Task::Dump | Task::ReadSector | Task::Write(_))
+    }
+
+    /// Does the job on a chip that holds `chip`, and checks that it was done.
+    pub(crate) fn run(&self, job: &Job, chip: &[u8]) -> Run {
         let bench = Bench::new();
         let node = SpidevNode::in_real_time(chip);
         let mut command = bench.program("flashrom");
@@ -60,7 +65,7 @@ impl Flashrom {
                 }
                 command.args(["-w", "image.bin"]);
             }
-            Task::Start | Task::ReadAgain | Task::WriteAgain(_) => return None,
+            Task::Start | Task::ReadAgain | Task::WriteAgain(_) => unreachable!("it knows no such job"),
         }
         let (time, _) = timed(command);
         assert_same(&node.contents(), &expected, "the chip after flashrom");
@@ -68,7 +73,7 @@ impl Flashrom {
         let traffic = wires.traffic;
         let lateness = wires.lateness().map(Late::from);
         let (messages, bytes) = (traffic.messages, traffic.bytes);
-        Some(Run { time, messages, bytes, processor: None, peak_memory: None, lateness })
+        Run { time, messages, bytes, processor: None, peak_memory: None, lateness }
     }
 }
 

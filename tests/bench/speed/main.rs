@@ -22,7 +22,7 @@ use clap::Parser;
 use arguments::Arguments;
 use bound::Bus;
 use flashrom::Flashrom;
-use jobs::{JOBS, Job, Mark};
+use jobs::{JOBS, Job, Task};
 use measure::{Run, median};
 use mounted::Device;
 use report::{Entry, Report, Table};
@@ -58,43 +58,51 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> Report {
     let chip = contents::image(1);
     let jobs: Vec<&Job> = JOBS.iter().filter(|job| arguments.selects(job)).collect();
-    let simulated = table("norfuse, sim: (64 KiB a message)", SIMULATED, &jobs, &chip, |job| {
-        Some(mounted::run(Device::Simulated, job, &chip))
-    });
     let mut report = Report {
         machine: machine::description(),
         clock_hz: CLOCK_HZ,
-        simulated,
+        simulated: Table {
+            title: "norfuse, sim: (64 KiB a message)".to_owned(),
+            entries: entries("norfuse", SIMULATED, &jobs, &chip, |job| {
+                mounted::run(Device::Simulated, job, &chip)
+            }),
+        },
         spidev: None,
         flashrom: None,
     };
     if arguments.no_spidev {
         return report;
     }
-    let paced: Vec<&Job> = jobs.into_iter().filter(|job| !matches!(job.mark, Mark::Within(_))).collect();
-    let title = format!(
-        "norfuse, spidev node (bufsiz 4096; FUSE makes each message {} us longer)",
-        carriage::of_a_message(&chip, CLOCK_HZ).as_micros()
-    );
-    report.spidev =
-        Some(table(&title, SPIDEV, &paced, &chip, |job| Some(mounted::run(Device::Spidev, job, &chip))));
-    match Flashrom::find() {
-        Some(flashrom) => {
-            let title = format!("beside it, on the same node, {flashrom}");
-            report.flashrom = Some(table(&title, SPIDEV, &paced, &chip, |job| flashrom.run(job, &chip)));
-        }
-        None => eprintln!("flashrom is not installed, so there is nothing to compare with"),
-    }
+    let paced: Vec<&Job> = jobs.into_iter().filter(|job| !matches!(job.task, Task::Start)).collect();
+    let longer = carriage::of_a_message(&chip, CLOCK_HZ);
+    report.spidev = Some(Table {
+        title: format!(
+            "norfuse, spidev node (bufsiz 4096; that FUSE carries the messages makes each {} us longer)",
+            longer.as_micros()
+        ),
+        entries: entries("norfuse on spidev", SPIDEV, &paced, &chip, |job| {
+            mounted::run(Device::Spidev, job, &chip)
+        }),
+    });
+    let Some(flashrom) = Flashrom::find() else {
+        eprintln!("flashrom is not installed, so there is nothing to compare with");
+        return report;
+    };
+    let common: Vec<&Job> = paced.into_iter().filter(|job| Flashrom::knows(job)).collect();
+    report.flashrom = Some(Table {
+        title: format!("the same node with norfuse and with {flashrom}"),
+        entries: entries("flashrom on spidev", SPIDEV, &common, &chip, |job| flashrom.run(job, &chip)),
+    });
     report
 }
 
-/// Runs `jobs` one after the other, short ones several times.
-fn table(title: &str, bus: Bus, jobs: &[&Job], chip: &[u8], run: impl Fn(&Job) -> Option<Run>) -> Table {
+/// Has `run` do the jobs one after the other, short ones several times. `who` is for who waits.
+fn entries(who: &str, bus: Bus, jobs: &[&Job], chip: &[u8], run: impl Fn(&Job) -> Run) -> Vec<Entry> {
     let entries = jobs.iter().map(|job| {
-        eprintln!("{title}: {}", job.name);
+        eprintln!("{who}: {}", job.name);
         let bound = job.bound(bus, chip);
-        let runs: Vec<Run> = (0..job.repetitions(&bound)).map_while(|_| run(job)).collect();
+        let runs: Vec<Run> = (0..job.repetitions(&bound)).map(|_| run(job)).collect();
         Entry { name: job.name, mark: job.mark, bound, runs: runs.len(), run: median(runs) }
     });
-    Table { title: title.to_owned(), entries: entries.collect() }
+    entries.collect()
 }

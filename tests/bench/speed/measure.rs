@@ -32,11 +32,10 @@ pub(crate) struct Late {
     pub(crate) max_us: u64,
 }
 
-/// The run whose time is in the middle; none of none.
-pub(crate) fn median(mut runs: Vec<Run>) -> Option<Run> {
+/// Of one or more runs the one whose time is in the middle.
+pub(crate) fn median(mut runs: Vec<Run>) -> Run {
     runs.sort_by_key(|run| run.time);
-    let middle = runs.len() / 2;
-    runs.into_iter().nth(middle)
+    runs.swap_remove(runs.len() / 2)
 }
 
 /// Runs a command to its end, which must be a good one. Returns how long that took, and what it printed to standard error.

@@ -34,7 +34,7 @@ pub(crate) struct Entry {
     pub(crate) bound: Bound,
     /// How many runs there were, of which `run` is the one in the middle.
     pub(crate) runs: usize,
-    pub(crate) run: Option<Run>,
+    pub(crate) run: Run,
 }
 
 impl Report {
@@ -61,18 +61,18 @@ impl Table {
         ];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
         rows.extend(self.entries.iter().map(|entry| {
-            let run = entry.run.as_ref();
+            let run = &entry.run;
             vec![
                 entry.name.to_owned(),
                 entry.bound_cell(),
-                entry.time_cell(),
+                duration(run.time),
                 entry.ratio_cell(),
                 entry.mark.to_string(),
-                entry.is_reached().map_or("-", |reached| if reached { "yes" } else { "no" }).to_owned(),
-                cell(run.map(|run| run.messages.to_string())),
-                cell(run.map(|run| run.bytes.to_string())),
-                cell(run.and_then(|run| run.processor).map(duration)),
-                cell(run.and_then(|run| run.peak_memory).map(|bytes| format!("{:.1} MiB", mib(bytes)))),
+                if entry.is_reached() { "yes" } else { "no" }.to_owned(),
+                run.messages.to_string(),
+                run.bytes.to_string(),
+                cell(run.processor.map(duration)),
+                cell(run.peak_memory.map(|bytes| format!("{:.1} MiB", mib(bytes)))),
                 entry.runs.to_string(),
             ]
         }));
@@ -85,15 +85,14 @@ impl Table {
             "job", "bound", "norfuse", "ratio", "messages", "bytes", "flashrom", "ratio", "messages", "bytes",
         ];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
-        let both = self.entries.iter().zip(&other.entries).filter(|(_, other)| other.run.is_some());
-        rows.extend(both.map(|(ours, theirs)| {
+        rows.extend(other.entries.iter().filter_map(|theirs| {
+            let ours = self.entries.iter().find(|ours| ours.name == theirs.name)?;
             let mut row = vec![ours.name.to_owned(), ours.bound_cell()];
             for entry in [ours, theirs] {
-                row.extend([entry.time_cell(), entry.ratio_cell()]);
-                row.push(cell(entry.run.as_ref().map(|run| run.messages.to_string())));
-                row.push(cell(entry.run.as_ref().map(|run| run.bytes.to_string())));
+                row.extend([duration(entry.run.time), entry.ratio_cell()]);
+                row.extend([entry.run.messages.to_string(), entry.run.bytes.to_string()]);
             }
-            row
+            Some(row)
         }));
         Grid(rows)
     }
@@ -107,7 +106,7 @@ impl Table {
     fn write_lateness(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "how late the simulated time was:")?;
         for entry in &self.entries {
-            let Some(late) = entry.run.as_ref().and_then(|run| run.lateness) else { continue };
+            let Some(late) = entry.run.lateness else { continue };
             writeln!(
                 f,
                 "  {}: {} waits, median {} us, p99 {} us, at most {} us",
@@ -122,21 +121,15 @@ impl Entry {
     /// Time over bound, where there is a bound.
     fn ratio(&self) -> Option<f64> {
         let bound = self.bound.time().as_secs_f64();
-        let run = self.run.as_ref()?;
-        (bound > 0.0).then(|| run.time.as_secs_f64() / bound)
+        (bound > 0.0).then(|| self.run.time.as_secs_f64() / bound)
     }
 
-    fn is_reached(&self) -> Option<bool> {
-        let run = self.run.as_ref()?;
-        Some(self.mark.is_reached(run.time, self.bound.time(), run.messages))
+    fn is_reached(&self) -> bool {
+        self.mark.is_reached(self.run.time, self.bound.time(), self.run.messages)
     }
 
     fn bound_cell(&self) -> String {
         cell(Some(self.bound.time()).filter(|time| !time.is_zero()).map(duration))
-    }
-
-    fn time_cell(&self) -> String {
-        cell(self.run.as_ref().map(|run| duration(run.time)))
     }
 
     fn ratio_cell(&self) -> String {
@@ -144,21 +137,21 @@ impl Entry {
     }
 
     fn to_json(&self) -> Value {
-        let run = self.run.as_ref();
+        let run = &self.run;
         json!({
             "job": self.name,
             "bound_seconds": self.bound.time().as_secs_f64(),
             "bound": self.bound.to_string(),
             "runs": self.runs,
-            "seconds": run.map(|run| run.time.as_secs_f64()),
+            "seconds": run.time.as_secs_f64(),
             "ratio": self.ratio(),
             "must_be": self.mark.to_string(),
             "is": self.is_reached(),
-            "messages": run.map(|run| run.messages),
-            "bytes": run.map(|run| run.bytes),
-            "processor_seconds": run.and_then(|run| run.processor).map(|time| time.as_secs_f64()),
-            "peak_rss_bytes": run.and_then(|run| run.peak_memory),
-            "late": run.and_then(|run| run.lateness).map(|late| json!({
+            "messages": run.messages,
+            "bytes": run.bytes,
+            "processor_seconds": run.processor.map(|time| time.as_secs_f64()),
+            "peak_rss_bytes": run.peak_memory,
+            "late": run.lateness.map(|late| json!({
                 "waits": late.waits,
                 "median_us": late.median_us,
                 "p99_us": late.p99_us,
