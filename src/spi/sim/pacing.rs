@@ -55,7 +55,7 @@ pub struct Lateness {
 #[derive(Debug)]
 struct Account {
     waits: u64,
-    /// How many waits were late by less than so many whole microseconds and one more.
+    /// How many waits were late by as many whole microseconds as the index says.
     by_us: Box<[u64; COUNTED_US]>,
     max: Duration,
     spun: Duration,

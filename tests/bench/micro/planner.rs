@@ -6,7 +6,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use norfuse::image::plan::{Costs, EraseCost, Region, Sector, plan};
 
-use super::noise;
+use super::bytes::noise;
 
 const REGION_LEN: usize = 64 << 10;
 const SECTOR_LEN: usize = 4096;
@@ -19,6 +19,10 @@ fn costs() -> Costs {
         per_byte: Duration::from_nanos(244),
         erases: vec![erase(4096, 45), erase(32 << 10, 120), erase(64 << 10, 150)],
     }
+}
+
+fn region(seed: u64) -> Vec<u8> {
+    noise(seed)[..REGION_LEN].to_vec()
 }
 
 fn bench(bencher: Bencher<'_, '_>, current: &[u8], wanted: &[u8]) {
@@ -34,13 +38,13 @@ fn bench(bencher: Bencher<'_, '_>, current: &[u8], wanted: &[u8]) {
 
 #[divan::bench]
 fn nothing_to_do(bencher: Bencher<'_, '_>) {
-    let current = noise(REGION_LEN, 1);
+    let current = region(1);
     bench(bencher, &current, &current);
 }
 
 #[divan::bench]
 fn one_bit_cleared(bencher: Bencher<'_, '_>) {
-    let current = noise(REGION_LEN, 1);
+    let current = region(1);
     let mut wanted = current.clone();
     wanted[0x1234] &= wanted[0x1234].wrapping_sub(1);
     bench(bencher, &current, &wanted);
@@ -48,5 +52,5 @@ fn one_bit_cleared(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn wholly_different(bencher: Bencher<'_, '_>) {
-    bench(bencher, &noise(REGION_LEN, 1), &noise(REGION_LEN, 2));
+    bench(bencher, &region(1), &region(2));
 }

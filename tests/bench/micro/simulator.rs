@@ -8,12 +8,12 @@ use norfuse::spi::sim::timing::Times;
 use norfuse::spi::sim::{Pace, Simulated};
 use norfuse::spi::{Bus, Transaction};
 
-use super::noise;
+use super::bytes::noise;
 
 /// A chip that is never busy, so that every operation can follow at once.
 fn chip() -> Simulated {
     let configuration = Configuration { times: Times::INSTANT, ..Configuration::default() };
-    let storage = Storage::memory(noise(16 << 20, 1));
+    let storage = Storage::memory(noise(1));
     Simulated::from_model(Model::new(storage, configuration), Pace::Virtual)
 }
 
@@ -43,7 +43,7 @@ fn read(bencher: Bencher<'_, '_>, len: usize) {
 #[divan::bench]
 fn page_program(bencher: Bencher<'_, '_>) {
     let mut chip = chip();
-    let data = noise(256, 2);
+    let data = [0x5a; 256];
     bencher.counter(BytesCount::new(256u32)).bench_local(|| {
         let program = Transaction::write(&[0x02, 0, 0x10, 0], &data);
         run(&mut chip, &mut [Transaction::command(&[0x06]), program]);

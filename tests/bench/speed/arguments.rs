@@ -7,10 +7,12 @@ use clap::Parser;
 use super::jobs::Job;
 
 /// Measures norfuse on a simulated chip in real time, through real mounts, and flashrom beside it where that is installed.
+///
+/// All of it takes a quarter of an hour. Judge ratios by a run on a machine that has nothing else to do.
 #[derive(Debug, Parser)]
 #[command(name = "contrib/bench", bin_name = "contrib/bench", disable_version_flag = true)]
 pub(crate) struct Arguments {
-    /// Leave out the job that takes a minute and more
+    /// Leave out the job that takes a minute and more, and flashrom several
     #[arg(long)]
     pub(crate) quick: bool,
 

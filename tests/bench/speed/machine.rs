@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// Host, kernel, processor and date, on one line.
+/// Host, kernel, processor, date and how busy it is, on one line.
 pub(crate) fn description() -> String {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // Arm's kernels name the board instead of the processor.
@@ -14,7 +14,9 @@ pub(crate) fn description() -> String {
     let count = std::thread::available_parallelism().map_or(0, usize::from);
     let uname = output_of(Command::new("uname").arg("-nrm"));
     let date = output_of(Command::new("date").arg("+%-d %B %Y, %H:%M %Z"));
-    format!("{uname}, {count} x {}, {date}", kind.unwrap_or("unknown processor"))
+    let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = averages.split(' ').next().unwrap_or_default();
+    format!("{uname}, {count} x {}, {date}, load {load}", kind.unwrap_or("unknown processor"))
 }
 
 fn output_of(command: &mut Command) -> String {

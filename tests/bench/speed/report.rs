@@ -98,7 +98,7 @@ impl Table {
     }
 
     fn write_bounds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nthe bounds:")?;
+        writeln!(f, "the bounds:")?;
         let mut bounded = self.entries.iter().filter(|entry| !entry.bound.time().is_zero());
         bounded.try_for_each(|entry| writeln!(f, "  {}: {}", entry.name, entry.bound))
     }
