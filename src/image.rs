@@ -11,6 +11,7 @@ mod description;
 mod draft;
 mod error;
 pub mod journal;
+mod journal_thread;
 mod pending;
 pub mod plan;
 mod read_ahead;
@@ -156,7 +157,7 @@ impl Image {
         });
         let counters = chip.counters();
         let description = Description::of(&chip);
-        let recovery = Recovery::new(journal);
+        let recovery = Recovery::new(journal, &records)?;
         let care = Care { read_repeat: options.read_repeat, scrub: options.scrub, unlock: options.unlock };
         let thread = BusThread::new(Arc::clone(&shared), chip, recovery, care);
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run()).map_err(

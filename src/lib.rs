@@ -18,8 +18,8 @@
 //!
 //! A layer knows only the one below it. Nothing above `spi` knows which programmer is used, and nothing below `fs` knows of FUSE.
 //!
-//! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one has
-//! the kernel drop its copies of bytes written under another name; one waits for signals.
+//! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one keeps
+//! the journal on the host's disk; one has the kernel drop its copies of bytes written under another name; one waits for signals.
 //!
 //! Processes: what the user starts, which in the background waits and returns; the one that serves, restricted to what it has
 //! open and to its state directory; and a small one that has kept the right to unmount, for when the serving one is told to end.

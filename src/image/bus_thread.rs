@@ -2,6 +2,7 @@
 //! is idle. Each of these that takes more than a few lines has a file of its own below.
 
 mod audit;
+mod batch;
 mod commit;
 mod planning;
 mod reading;
