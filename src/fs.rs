@@ -13,58 +13,95 @@
 //!   returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
 //!   keeps them alike; of several writes at a time, right after they have returned.
 //!
+//! Everything that is not on the chip and has a name of its own choice is a scratch file, in memory.
+//!
 //! Knows nothing of erases, and of the chip only what the image tells.
 
 mod attributes;
+mod callers;
+mod chip_files;
+mod entries;
 mod errno;
 mod handle;
 mod info;
 mod invalidate;
+mod ioctl;
 pub mod mount;
 mod node;
+mod partition_table;
+pub mod partitions;
+mod renaming;
 mod requests;
+mod scratch;
+mod survey;
+mod worker;
 mod writing;
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use attributes::Attributes;
 pub use attributes::Ownership;
+use callers::Callers;
+use chip_files::ChipFiles;
+use entries::Entries;
 use handle::Handles;
+use info::InfoFile;
 pub use invalidate::Invalidations;
-use invalidate::Invalidator;
-use node::{Node, Tree};
+use node::Tree;
+use partition_table::PartitionTable;
+use partitions::Placed;
+use scratch::ScratchFiles;
+use survey::Survey;
 
 use crate::image::Image;
 
+/// Scratch files may take this many times the chip's size where nothing else is said: as much as a new image and a backup.
+const SCRATCH_PER_CHIP: u64 = 2;
+
+/// How a chip's directory behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Who owns the files and what may be done with them.
+    pub ownership: Ownership,
+    /// Whether chip files go through the kernel's page cache even if they could pass it by.
+    pub page_cache: bool,
+    /// How many bytes scratch files may take together; twice the chip's size where not given.
+    pub scratch_limit: Option<u64>,
+    /// Whether a write unlocks a protected chip.
+    pub unlocks: bool,
+}
+
 /// A chip's directory, for one mount.
 pub struct FlashFs {
-    image: Arc<Image>,
-    /// The device's name, for `info.json`.
-    device: String,
-    tree: Arc<Tree>,
-    attributes: Arc<Attributes>,
-    handles: Arc<Handles>,
-    invalidator: Invalidator,
+    entries: Entries,
+    callers: Callers,
     /// Whether chip files go through the page cache even if they could pass it by.
     page_cache: bool,
-    /// Whether chip files pass the page cache by, and can still be mapped.
-    maps_direct_files: AtomicBool,
-    /// Writes to chip files that the kernel waits for, but for those of mapped pages.
-    unanswered_writes: Arc<AtomicUsize>,
+    /// Whether a write unlocks a protected chip.
+    unlocks: bool,
 }
 
 impl FlashFs {
-    /// The directory of `image`, which is on `device`; with `page_cache` chip files go through the kernel's. Start the second value's thread once there is a mount.
+    /// The directory of `image`, which is on `device`. Where no `partitions` are given, the chip's own are shown. Start the second
+    /// value's thread once there is a mount.
     pub fn new(
         image: Arc<Image>,
         device: String,
-        ownership: Ownership,
-        page_cache: bool,
+        settings: Settings,
+        partitions: Option<Placed>,
     ) -> (Self, Invalidations) {
         let description = image.description();
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
-        let tree = Arc::new(tree);
+        let table = Arc::new(PartitionTable::new(partitions));
+        let survey = Arc::new(Survey::new(Arc::clone(&image), Arc::clone(&table)));
+        let info = InfoFile {
+            image: Arc::clone(&image),
+            device,
+            table: Arc::clone(&table),
+            survey: Arc::clone(&survey),
+        };
+        let tree = Arc::new(tree.with_partitions(Arc::clone(&table)));
         let handles: Arc<Handles> = Arc::default();
         let (invalidator, invalidations) = invalidate::invalidator();
         image.on_correction({
@@ -73,41 +110,42 @@ impl FlashFs {
                 invalidator.drop_copies(handles.all_kernel_copies(&tree, range), Box::new(|| {}));
             })
         });
-        let fs = Self {
+        let scratch_limit = settings.scratch_limit.unwrap_or(SCRATCH_PER_CHIP * u64::from(image.size()));
+        let chip = ChipFiles {
             image,
-            device,
             tree,
-            attributes: Arc::new(Attributes::new(ownership)),
+            attributes: Arc::new(Attributes::new(settings.ownership, table)),
             handles,
             invalidator,
-            page_cache,
-            maps_direct_files: AtomicBool::new(false),
-            unanswered_writes: Arc::default(),
+            maps_direct_files: Arc::default(),
+            unsettled_writes: Arc::default(),
+        };
+        let scratch = Arc::new(ScratchFiles::new(scratch_limit));
+        let fs = Self {
+            entries: Entries { chip, scratch, info: Arc::new(info), survey },
+            callers: Callers::default(),
+            page_cache: settings.page_cache,
+            unlocks: settings.unlocks,
         };
         (fs, invalidations)
     }
 
-    /// What a file that is not on the chip holds now.
-    fn content(&self, node: Node) -> Vec<u8> {
-        let description = self.image.description();
-        match node {
-            Node::JedecId => format!("{}\n", description.jedec_id).into_bytes(),
-            Node::Info => info::render(&self.device, description, &self.image.report()),
-            Node::Sfdp => description.sfdp.clone().unwrap_or_default(),
-            Node::UniqueId => description
-                .unique_id
-                .as_deref()
-                .map(|id| format!("{}\n", info::hex(id)).into_bytes())
-                .unwrap_or_default(),
-            Node::Root | Node::Sectors | Node::Raw | Node::Sector(_) => Vec::new(),
-        }
+    fn chip(&self) -> &ChipFiles {
+        &self.entries.chip
     }
 
-    fn len(&self, node: Node) -> u64 {
-        match node {
-            Node::Root | Node::Sectors => 0,
-            Node::Raw | Node::Sector(_) => self.tree.chip_range(node).len() as u64,
-            _ => self.content(node).len() as u64,
-        }
+    fn handles(&self) -> &Handles {
+        &self.entries.chip.handles
     }
+
+    fn scratch(&self) -> &ScratchFiles {
+        &self.entries.scratch
+    }
+}
+
+/// The part of `offset..offset + size` that lies within a file of `len` bytes.
+fn clamp(offset: u64, size: u32, len: usize) -> Range<usize> {
+    let start = usize::try_from(offset).unwrap_or(len).min(len);
+    let end = usize::try_from(offset.saturating_add(u64::from(size))).unwrap_or(len).min(len);
+    start..end
 }

@@ -12,6 +12,7 @@ mod draft;
 mod error;
 pub mod journal;
 mod journal_thread;
+mod peek;
 mod pending;
 pub mod plan;
 mod read_ahead;
@@ -29,6 +30,7 @@ use bus_thread::{BusThread, Care};
 pub use description::{Description, ReadCommand};
 pub use error::Error;
 use journal::{Journal, Record};
+pub use peek::Cached;
 use recovery::Recovery;
 use state::{Read, State, Write, tell};
 
@@ -253,6 +255,17 @@ impl Image {
                 self.shared.work.notify_one();
             }
         }
+    }
+
+    /// Forgets what has been read, so that it is read from the chip again; what is pending stays. Done when it is forgotten.
+    pub fn forget(&self, done: Done) {
+        let mut state = self.shared.state.lock();
+        if state.stopping {
+            drop(state);
+            return done(Err(Error::Stopped));
+        }
+        state.queue_forget(done);
+        self.shared.work.notify_one();
     }
 
     /// The state at this moment.

@@ -9,7 +9,10 @@ pub mod spidev;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use sim::pacing::{Lateness, Pacer};
 
 /// What a transaction does after its command bytes, with the chip still selected.
 #[derive(Debug)]
@@ -105,6 +108,11 @@ pub trait Bus: Send {
 
     /// Lets `duration` pass.
     fn sleep(&mut self, duration: Duration);
+
+    /// What keeps real time for a simulated chip, where one does.
+    fn pacer(&self) -> Option<Arc<Pacer>> {
+        None
+    }
 }
 
 /// Why bytes did not reach a chip, or a programmer could not be had.

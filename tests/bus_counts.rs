@@ -35,7 +35,8 @@ impl Cost {
         let (totals, work, time) = now(chip, image);
         job(image);
         let (totals_after, work_after, time_after) = now(chip, image);
-        let erases = totals_after.erases.into_iter().map(|(len, count)| (len, count - totals.erases[&len]));
+        let erases =
+            totals_after.erases.clone().into_iter().map(|(len, count)| (len, count - totals.erases[&len]));
         Self {
             totals: Totals {
                 messages: totals_after.messages - totals.messages,
@@ -43,6 +44,7 @@ impl Cost {
                 bytes_written: totals_after.bytes_written - totals.bytes_written,
                 pages_programmed: totals_after.pages_programmed - totals.pages_programmed,
                 erases: erases.collect(),
+                ..totals_after
             },
             work: Counters {
                 bytes_read: work_after.bytes_read - work.bytes_read,

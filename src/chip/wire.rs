@@ -41,9 +41,10 @@ pub(super) struct Passed {
 
 impl Wire {
     pub(super) fn new(bus: Box<dyn Bus>) -> Self {
+        let pacer = bus.pacer();
         Self {
             bus,
-            counters: Arc::default(),
+            counters: Arc::new(Counters::new(pacer)),
             overhead: None,
             stretches: [1.0; REMEMBERED_DELAYS],
             next_stretch: 0,

@@ -1,5 +1,6 @@
 //! Giving up what the serving process does not need: a chip's answers and the callers' requests are parsed by a process that
-//! can open no file but those of its state directory, has no TCP, and gains no privileges from what it might run.
+//! can open no file but those of its state directory and what /proc tells of other processes, has no TCP, and gains no
+//! privileges from what it might run.
 //!
 //! Landlock judges by what is opened, so what is open already (the chip, the connection to the kernel) goes on working, and so
 //! does sending to syslog and to the service manager, which opens no file.
@@ -18,6 +19,9 @@ const FILES: ABI = ABI::V5;
 
 /// Binding and connecting TCP sockets.
 const NETWORK: ABI = ABI::V4;
+
+/// Where it is seen whether a caller is dying. What /proc shows only to those who may trace a process, Landlock hides.
+const PROCESSES: &str = "/proc";
 
 /// What is left of the file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,7 +71,7 @@ fn try_restrict(directories: Directories<'_>) -> Result<RestrictionStatus, Rules
     if let Some(directory) = directories.state.and_then(open) {
         ruleset = ruleset.add_rule(PathBeneath::new(directory, read_write))?;
     }
-    if let Some(directory) = directories.faults.and_then(open) {
+    for directory in [Some(Path::new(PROCESSES)), directories.faults].into_iter().flatten().filter_map(open) {
         ruleset = ruleset.add_rule(PathBeneath::new(directory, BitFlags::from(AccessFs::ReadFile)))?;
     }
     ruleset.restrict_self()
@@ -213,6 +217,18 @@ mod tests {
             assert_eq!(fs::read_to_string(base.join("faults/faults")).unwrap(), "faults");
             assert_denied(protection, OpenOptions::new().write(true).open(base.join("faults/faults")));
         });
+    }
+
+    #[test]
+    fn it_is_seen_whether_a_process_is_dying_but_not_what_it_does() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        restricted(|protection, _| {
+            fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+            assert_denied(protection, File::open(format!("/proc/{}/mem", child.id())));
+            assert_denied(protection, fs::read_dir("/proc"));
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

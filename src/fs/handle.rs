@@ -14,7 +14,12 @@ use super::node::{Node, Tree};
 /// One open file.
 #[derive(Debug)]
 pub(super) struct Handle {
-    pub(super) node: Node,
+    /// What was opened.
+    pub(super) opened: Node,
+    /// What it is now: a scratch file can become a chip file while it is open.
+    node: Mutex<Node>,
+    /// Whether it was opened for writing.
+    pub(super) is_writable: bool,
     /// Whether each write must be on the chip before it returns (O_SYNC, O_DSYNC).
     pub(super) is_synchronous: bool,
     /// What a file that is not on the chip held when it was opened.
@@ -54,6 +59,10 @@ impl LogicalLen {
 }
 
 impl Handle {
+    pub(super) fn node(&self) -> Node {
+        *self.node.lock()
+    }
+
     /// Takes note of a write of `offset..end` within the file; returns from where on zeros are to be filled in.
     pub(super) fn place_write(&self, offset: u32, end: u32) -> u32 {
         self.mark_used();
@@ -95,6 +104,21 @@ impl Handle {
     }
 }
 
+/// How a file is opened.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// The file's length in bytes, where it is on the chip.
+    pub(super) len: u32,
+    /// The flags of open(2).
+    pub(super) flags: i32,
+    /// What a file that is not on the chip holds.
+    pub(super) content: Vec<u8>,
+    /// The thread that opens it.
+    pub(super) opener: u32,
+    /// The moment of the image.
+    pub(super) moment: u64,
+}
+
 /// All open files.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
@@ -110,21 +134,16 @@ struct Table {
 }
 
 impl Handles {
-    pub(super) fn open(
-        &self,
-        node: Node,
-        len: u32,
-        is_synchronous: bool,
-        content: Vec<u8>,
-        opener: u32,
-        moment: u64,
-    ) -> FileHandle {
+    pub(super) fn open(&self, node: Node, opening: Opening) -> FileHandle {
+        let Opening { len, flags, content, opener, moment } = opening;
         let mut table = self.table.lock();
         table.last += 1;
         let number = table.last;
         let handle = Handle {
-            node,
-            is_synchronous,
+            opened: node,
+            node: Mutex::new(node),
+            is_writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
+            is_synchronous: flags & (libc::O_SYNC | libc::O_DSYNC) != 0,
             content,
             opener: Mutex::new(Some(opener)),
             has_written: AtomicBool::new(false),
@@ -139,6 +158,17 @@ impl Handles {
         FileHandle(number)
     }
 
+    /// Lets all who have `from` open go on with the chip file `to` of `len` bytes.
+    pub(super) fn pass_on(&self, from: Node, to: Node, len: u32) {
+        let mut table = self.table.lock();
+        let handles: Vec<_> = table.open.values().filter(|handle| handle.node() == from).cloned().collect();
+        for handle in handles {
+            *handle.logical_len.lock() = LogicalLen(len);
+            *handle.node.lock() = to;
+            *table.counts.entry(to).or_default() += 1;
+        }
+    }
+
     pub(super) fn find(&self, handle: FileHandle) -> Option<Arc<Handle>> {
         self.table.lock().open.get(&handle.0).cloned()
     }
@@ -146,10 +176,11 @@ impl Handles {
     pub(super) fn close(&self, handle: FileHandle) -> Option<Arc<Handle>> {
         let mut table = self.table.lock();
         let handle = table.open.remove(&handle.0)?;
-        if let Some(count) = table.counts.get_mut(&handle.node) {
+        let node = handle.node();
+        if let Some(count) = table.counts.get_mut(&node) {
             *count -= 1;
             if *count == 0 {
-                table.counts.remove(&handle.node);
+                table.counts.remove(&node);
             }
         }
         Some(handle)
@@ -161,7 +192,7 @@ impl Handles {
         table
             .open
             .iter()
-            .filter(|(_, handle)| handle.node == node && *handle.opener.lock() == Some(thread))
+            .filter(|(_, handle)| handle.node() == node && *handle.opener.lock() == Some(thread))
             .max_by_key(|&(number, _)| number)
             .map(|(_, handle)| Arc::clone(handle))
     }
@@ -201,7 +232,7 @@ mod tests {
     use super::*;
 
     fn open(handles: &Handles, node: Node) -> FileHandle {
-        handles.open(node, 4096, false, Vec::new(), 7, 0)
+        handles.open(node, Opening { len: 4096, opener: 7, ..Opening::default() })
     }
 
     #[test]
@@ -232,6 +263,20 @@ mod tests {
         assert!(handles.just_opened(Node::Sector(1), 7).is_none());
         handles.find(first).unwrap().mark_used();
         assert!(handles.just_opened(Node::Raw, 7).is_none());
+    }
+
+    #[test]
+    fn who_has_a_scratch_file_open_goes_on_with_the_chip_file_that_it_has_become() {
+        let handles = Handles::default();
+        let tree = Tree::new(16 << 20, false, false);
+        let number = open(&handles, Node::Scratch(1));
+        let handle = handles.find(number).unwrap();
+        handles.pass_on(Node::Scratch(1), Node::Sector(1), 4096);
+        assert_eq!((handle.opened, handle.node()), (Node::Scratch(1), Node::Sector(1)));
+        assert_eq!(handle.place_write(4000, 4096), 4000);
+        assert_eq!(handles.kernel_copies(&tree, Node::Raw, 4096, 1).len(), 1);
+        handles.close(number);
+        assert!(handles.kernel_copies(&tree, Node::Raw, 4096, 1).is_empty());
     }
 
     #[test]

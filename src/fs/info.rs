@@ -1,16 +1,47 @@
 //! `info.json`: what is known about the chip and what norfuse has done with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::image::{Description, Presence, Report, SECTOR_LEN};
+use super::partition_table::PartitionTable;
+use super::partitions::{Partition, Source};
+use super::survey::Survey;
+use crate::image::{Description, Image, Presence, Report, SECTOR_LEN};
+
+/// What `info.json` is made of.
+pub(super) struct InfoFile {
+    pub(super) image: Arc<Image>,
+    /// The device's name.
+    pub(super) device: String,
+    pub(super) table: Arc<PartitionTable>,
+    pub(super) survey: Arc<Survey>,
+}
+
+impl InfoFile {
+    /// What it holds now.
+    pub(super) fn text(&self) -> Vec<u8> {
+        let partitions = Partitions {
+            source: match self.table.placed().map(|placed| placed.source) {
+                None => "none",
+                Some(Source::Layout) => "layout",
+                Some(Source::Mtdparts) => "mtdparts",
+                Some(Source::Fmap) => "FMAP",
+            },
+            list: self.table.list().iter().map(PartitionEntry::of).collect(),
+            suggestion: self.survey.suggestion(),
+        };
+        render(&self.device, self.image.description(), &self.image.report(), partitions)
+    }
+}
 
 #[derive(Serialize)]
 struct Info<'a> {
     norfuse: &'static str,
     chip: Chip<'a>,
+    partitions: Partitions<'a>,
     protection: Protection<'a>,
     bus: Bus<'a>,
     read: Read,
@@ -34,6 +65,32 @@ struct Chip<'a> {
 }
 
 #[derive(Serialize)]
+struct Partitions<'a> {
+    source: &'static str,
+    list: Vec<PartitionEntry<'a>>,
+    suggestion: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PartitionEntry<'a> {
+    name: &'a str,
+    address: String,
+    size: usize,
+    read_only: bool,
+}
+
+impl<'a> PartitionEntry<'a> {
+    fn of(partition: &'a Partition) -> Self {
+        Self {
+            name: &partition.name,
+            address: format!("{:#08x}", partition.range.start),
+            size: partition.range.len(),
+            read_only: partition.read_only,
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct Protection<'a> {
     status_registers: [String; 3],
     map_a: &'a str,
@@ -47,6 +104,18 @@ struct Bus<'a> {
     clock_is_automatic: bool,
     first_failing_clock_hz: Option<u32>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulated_time: Option<SimulatedTime>,
+}
+
+/// How accurately the simulated chip has kept real time.
+#[derive(Serialize)]
+struct SimulatedTime {
+    waits: u64,
+    median_late_us: u128,
+    p99_late_us: u128,
+    max_late_us: u128,
+    spun_us: u128,
 }
 
 #[derive(Serialize)]
@@ -101,7 +170,7 @@ struct Counters<'a> {
 }
 
 /// The text of `info.json` for a chip on `device`.
-pub(super) fn render(device: &str, description: &Description, report: &Report) -> Vec<u8> {
+fn render(device: &str, description: &Description, report: &Report, partitions: Partitions<'_>) -> Vec<u8> {
     let counts = &report.counts;
     let info = Info {
         norfuse: env!("CARGO_PKG_VERSION"),
@@ -115,6 +184,7 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
             erase_sizes: &description.erase_lens,
             sfdp_bytes: description.sfdp.as_ref().map_or(0, Vec::len),
         },
+        partitions,
         protection: Protection {
             status_registers: description.status_registers.map(|register| format!("{register:02x}")),
             map_a: &description.protection_map_a,
@@ -130,6 +200,13 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
                 Presence::Here if report.failed.is_empty() => "ok",
                 Presence::Here => "writes failed",
             },
+            simulated_time: report.totals.lateness.map(|lateness| SimulatedTime {
+                waits: lateness.waits,
+                median_late_us: lateness.median.as_micros(),
+                p99_late_us: lateness.p99.as_micros(),
+                max_late_us: lateness.max.as_micros(),
+                spun_us: lateness.spun.as_micros(),
+            }),
         },
         read: Read {
             opcode: format!("{:02X}", counts.read_command.opcode),

@@ -1,34 +1,33 @@
-//! FUSE requests, one by one.
+//! FUSE requests, one by one. What takes more than a few lines is done elsewhere.
 
 use std::ffi::OsStr;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
 };
 
-use super::FlashFs;
+use super::callers::Shared;
+use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
+use super::scratch;
+use super::{FlashFs, clamp};
 use crate::image::SECTOR_LEN;
 
-/// Names never change, and the kernel is told when attributes have.
+/// For what never changes, or of which the kernel is told when it has.
 const TTL: Duration = Duration::from_secs(3600);
 
 const GENERATION: Generation = Generation(0);
 
 /// A request that sits in here cannot be interrupted, so none may ask for more than this: 33 ms of bus at 32 MHz.
 pub(super) const LONGEST_REQUEST: u32 = 128 << 10;
-
-const LONGEST_NAME: u32 = 255;
 
 impl Filesystem for FlashFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -47,24 +46,31 @@ impl Filesystem for FlashFs {
             log::debug!("the kernel limits writes to {nearest} bytes");
         }
         let maps_direct_files = !self.page_cache && offered.contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
-        *self.maps_direct_files.get_mut() = maps_direct_files;
+        self.chip().maps_direct_files.store(maps_direct_files, Ordering::Relaxed);
         log::debug!("chip files pass the page cache by: {maps_direct_files}");
-        Ok(())
+        self.callers.start()
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.tree.node(parent).and_then(|parent| self.tree.lookup(parent, name)) {
-            Some(node) => {
-                let attributes = self.attributes.of(node, self.len(node));
-                reply.entry(&ttl(node), &attributes, GENERATION);
+        let place = match self.entries.place(parent, name) {
+            Ok(place) => place,
+            Err(error) => return reply.error(error),
+        };
+        self.entries.once_known(place.directory, move |entries| {
+            let found = entries.find(&place).and_then(|node| Some((node, entries.attributes(node)?)));
+            match found {
+                Some((node, attributes)) => {
+                    reply.entry_with_ttls(&attributes_ttl(node), &name_ttl(node), &attributes, GENERATION);
+                }
+                None => reply.error(Errno::ENOENT),
             }
-            None => reply.error(Errno::ENOENT),
-        }
+        });
     }
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.tree.node(inode) {
-            Some(node) => reply.attr(&ttl(node), &self.attributes.of(node, self.len(node))),
+        let node = self.chip().tree.node(inode);
+        match node.and_then(|node| Some((node, self.entries.attributes(node)?))) {
+            Some((node, attributes)) => reply.attr(&attributes_ttl(node), &attributes),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -87,50 +93,60 @@ impl Filesystem for FlashFs {
         _flags: Option<fuser::BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let Some(node) = self.tree.node(inode) else {
+        let Some(node) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        if !self.attributes.matches(node, mode, uid, gid) {
+        let handle = handle.and_then(|handle| self.handles().find(handle));
+        // An open scratch file may have become a chip file.
+        let changed = handle.as_ref().map_or(node, |handle| handle.node());
+        let (accessed, modified) = (accessed.map(moment), modified.map(moment));
+        if let Node::Scratch(number) = changed {
+            let changes = scratch::Changes { mode, uid, gid, accessed, modified };
+            let result = size.map_or(Ok(()), |size| self.scratch().resize(number, size));
+            let result = result.and_then(|()| self.scratch().change(number, changes));
+            return match (result, self.scratch().attributes(number)) {
+                (Ok(()), Some(attributes)) => reply.attr(&attributes_ttl(node), &attributes),
+                (Ok(()), None) => reply.error(Errno::ENOENT),
+                (Err(error), _) => reply.error(error.into()),
+            };
+        }
+        if !self.chip().attributes.matches(changed, mode, uid, gid) {
             return reply.error(Errno::EPERM);
         }
         if accessed.is_some() || modified.is_some() {
-            self.attributes.set_times(node, accessed.map(moment), modified.map(moment));
+            self.chip().attributes.set_times(changed, accessed, modified);
         }
-        let attributes = Arc::clone(&self.attributes);
-        let len = self.len(node);
-        let done = move |result| match result {
-            Ok(()) => reply.attr(&ttl(node), &attributes.of(node, len)),
-            Err(error) => reply.error(error),
+        let attributes = self.entries.attributes(node);
+        let done = move |result: Result<(), Errno>| match (result, attributes) {
+            (Ok(()), Some(attributes)) => reply.attr(&attributes_ttl(node), &attributes),
+            (Ok(()), None) => reply.error(Errno::ENOENT),
+            (Err(error), _) => reply.error(error),
         };
         match size {
             None => done(Ok(())),
-            Some(_) if !node.is_chip() => done(Err(Errno::EPERM)),
+            Some(_) if !changed.is_chip() => done(Err(Errno::EPERM)),
+            Some(_) if self.chip().tree.is_protected(changed) => done(Err(Errno::EACCES)),
             Some(size) => {
-                let handle = match handle {
-                    Some(handle) => self.handles.find(handle),
-                    None => self.handles.just_opened(node, request.pid()),
-                };
-                self.truncate(node, size, handle, done);
+                let handle = handle.or_else(|| self.handles().just_opened(changed, request.pid()));
+                self.truncate(changed, size, handle, done);
             }
         }
     }
 
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let Some(node) = self.tree.node(inode) else {
+        let Some(node) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        let is_synchronous = flags.0 & (libc::O_SYNC | libc::O_DSYNC) != 0;
-        let len = u32::try_from(self.tree.chip_range(node).len()).unwrap_or(u32::MAX);
-        let content = self.content(node);
-        let handle =
-            self.handles.open(node, len, is_synchronous, content, request.pid(), self.image.moment());
-        let direct = !node.is_chip() || self.maps_direct_files.load(Ordering::Relaxed);
-        reply.opened(handle, if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() });
+        let opener = request.pid();
+        self.entries.once_readable(node, move |entries| match entries.open(node, flags.0, opener) {
+            Ok((handle, flags)) => reply.opened(handle, flags),
+            Err(error) => reply.error(error),
+        });
     }
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -139,33 +155,55 @@ impl Filesystem for FlashFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(handle) = self.handles.find(handle) else {
+        let Some(handle) = self.handles().find(handle) else {
             return reply.error(Errno::EBADF);
         };
         handle.mark_used();
-        if !handle.node.is_chip() {
+        let mut reply = reply;
+        if let Node::Scratch(number) = handle.node() {
+            let answered = self.scratch().read(number, offset, size, |bytes| match bytes {
+                Ok(bytes) => {
+                    reply.data(bytes);
+                    None
+                }
+                Err(scratch::Error::BecameChip) => Some(reply),
+                Err(error) => {
+                    reply.error(error.into());
+                    None
+                }
+            });
+            match answered {
+                None => return,
+                Some(unanswered) => reply = unanswered,
+            }
+        }
+        let node = handle.node();
+        if !node.is_chip() {
             let range = clamp(offset, size, handle.content.len());
             return reply.data(&handle.content[range]);
         }
-        let chip = self.tree.chip_range(handle.node);
+        let chip = self.chip().tree.chip_range(node);
         let range = clamp(offset, size, chip.len());
         if range.is_empty() {
             return reply.data(&[]);
         }
         // Within the file, so within the chip, whose size fits.
         let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
-        self.image.read(
-            chip.start + start..chip.start + end,
-            Box::new(move |result| match result {
-                Ok(bytes) => reply.data(bytes),
-                Err(error) => reply.error(errno(&error)),
-            }),
-        );
+        self.callers.answer(request, reply, |reply| {
+            self.chip().image.read(
+                chip.start + start..chip.start + end,
+                Box::new(move |result| match (reply.take(), result) {
+                    (None, _) => {}
+                    (Some(reply), Ok(bytes)) => reply.data(bytes),
+                    (Some(reply), Err(error)) => reply.error(errno(&error)),
+                }),
+            );
+        });
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -175,56 +213,63 @@ impl Filesystem for FlashFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let handle = match self.writable_handle(handle) {
-            Ok(handle) => handle,
-            Err(error) => return reply.error(error),
+        let Some(handle) = self.handles().find(handle) else {
+            return reply.error(Errno::EBADF);
         };
-        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let range = clamp(offset, size, self.tree.chip_range(handle.node).len());
-        if range.is_empty() {
-            return if data.is_empty() { reply.written(0) } else { reply.error(Errno::ENOSPC) };
+        if let Node::Scratch(number) = handle.node() {
+            match self.scratch().write(number, offset, data) {
+                Ok(()) => return reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+                Err(scratch::Error::BecameChip) => {}
+                Err(error) => return reply.error(error.into()),
+            }
         }
-        let data = &data[..range.len()];
-        let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
-        if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
-            return self.write_mapped(&handle, start, data, reply);
+        let node = handle.node();
+        if !node.is_chip() {
+            return reply.error(Errno::EBADF);
         }
-        let zeros_from = handle.place_write(start, end);
-        self.write_chip(&handle, zeros_from, start, data, move |result| match result {
-            Ok(()) => reply.written(end - start),
-            Err(error) => reply.error(error),
+        self.callers.answer(request, reply, |reply| {
+            self.write_chip(&handle, node, offset, data, write_flags, reply);
         });
     }
 
     fn flush(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         handle: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        match self.handles.find(handle) {
-            Some(handle) => self.commit_handle(handle, move |result| answer(reply, result)),
+        match self.handles().find(handle) {
+            Some(handle) => self.callers.answer(request, reply, |reply| {
+                self.commit_handle(handle, move |result| answer(&reply, result));
+            }),
             None => reply.error(Errno::EBADF),
         }
     }
 
     fn fsync(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         handle: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        match self.handles.find(handle) {
+        match self.handles().find(handle) {
             Some(handle) => {
                 // Somebody who has not written may still want to be sure of what others have.
-                if handle.node.is_chip() {
+                if handle.node().is_chip() {
                     handle.mark_written();
                 }
-                self.commit_handle(handle, move |result| answer(reply, result));
+                let invalidator = self.chip().invalidator.clone();
+                self.callers.answer(request, reply, |reply| {
+                    self.commit_handle(handle, move |result| {
+                        // Of pages that came from a mapping the kernel has been told already, but other names' copies are only
+                        // just being dropped: who writes to one of those next must not bring back what it held before.
+                        invalidator.settle(Box::new(move || answer(&reply, result)));
+                    });
+                });
             }
             None => reply.error(Errno::EBADF),
         }
@@ -241,7 +286,10 @@ impl Filesystem for FlashFs {
         reply: ReplyEmpty,
     ) {
         reply.ok();
-        if let Some(handle) = self.handles.close(handle) {
+        if let Some(handle) = self.handles().close(handle) {
+            if let Node::Scratch(number) = handle.opened {
+                self.scratch().close(number);
+            }
             // Nobody can be told any more; the image logs what fails and keeps it pending.
             self.commit_handle(handle, |_| {});
         }
@@ -255,17 +303,19 @@ impl Filesystem for FlashFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let Some(directory) = self.tree.node(inode) else {
+        let Some(directory) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        let mut index = offset;
-        while let Some((node, name)) = self.tree.entry(directory, index) {
-            index += 1;
-            if reply.add(node.inode(), index, node.kind(), name) {
-                break;
+        self.entries.once_known(directory, move |entries| {
+            let mut cookie = offset;
+            while let Some(entry) = entries.behind(directory, cookie) {
+                if reply.add(entry.node.inode(), entry.cookie, entry.node.kind(), entry.name) {
+                    break;
+                }
+                cookie = entry.cookie;
             }
-        }
-        reply.ok();
+            reply.ok();
+        });
     }
 
     fn readdirplus(
@@ -276,18 +326,22 @@ impl Filesystem for FlashFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let Some(directory) = self.tree.node(inode) else {
+        let Some(directory) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        let mut index = offset;
-        while let Some((node, name)) = self.tree.entry(directory, index) {
-            index += 1;
-            let attributes = self.attributes.of(node, self.len(node));
-            if reply.add(node.inode(), index, name, &ttl(node), &attributes, GENERATION) {
-                break;
+        self.entries.once_known(directory, move |entries| {
+            let mut cookie = offset;
+            while let Some(Entry { node, name, cookie: next }) = entries.behind(directory, cookie) {
+                // A scratch file that has just gone is passed over.
+                if let Some(attributes) = entries.attributes(node) {
+                    if reply.add(node.inode(), next, name, &name_ttl(node), &attributes, GENERATION) {
+                        break;
+                    }
+                }
+                cookie = next;
             }
-        }
-        reply.ok();
+            reply.ok();
+        });
     }
 
     fn fsyncdir(
@@ -301,25 +355,87 @@ impl Filesystem for FlashFs {
         reply.ok();
     }
 
+    /// The chip, which is always full; scratch files take no space on it.
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        let sectors = u64::from(self.image.size() / SECTOR_LEN);
-        reply.statfs(sectors, 0, 0, self.tree.node_count(), 0, SECTOR_LEN, LONGEST_NAME, SECTOR_LEN);
+        let sectors = u64::from(self.chip().image.size() / SECTOR_LEN);
+        let files = self.chip().tree.node_count() + self.scratch().count();
+        reply.statfs(sectors, 0, 0, files, 0, SECTOR_LEN, LONGEST_NAME, SECTOR_LEN);
     }
-
-    // A chip has the files that it has.
 
     fn create(
         &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        _flags: i32,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(Errno::EPERM);
+        let entries = &self.entries;
+        let created = entries.place(parent, name).and_then(|place| {
+            let attributes = scratch::Attributes::new(mode & !umask, request.uid(), request.gid());
+            let node = entries.create(place, attributes)?;
+            let (handle, flags) = entries.open(node, flags, request.pid())?;
+            Ok((node, entries.attributes(node).ok_or(Errno::ENOENT)?, handle, flags))
+        });
+        match created {
+            Ok((node, attributes, handle, flags)) => {
+                reply.created(&name_ttl(node), &attributes, GENERATION, handle, flags);
+            }
+            Err(error) => reply.error(error),
+        }
     }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        match self.entries.place(parent, name).and_then(|place| self.entries.unlink(&place)) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        match (self.entries.place(parent, name), self.entries.place(new_parent, new_name)) {
+            (Ok(from), Ok(to)) => self.callers.answer(request, reply, |reply| {
+                self.rename_entry(&from, to, flags, move |result| answer(&reply, result));
+            }),
+            (Err(error), _) | (_, Err(error)) => reply.error(error),
+        }
+    }
+
+    fn ioctl(
+        &self,
+        request: &Request,
+        _inode: INodeNo,
+        handle: FileHandle,
+        _flags: IoctlFlags,
+        command: u32,
+        input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        let Some(handle) = self.handles().find(handle) else {
+            return reply.error(Errno::EBADF);
+        };
+        self.callers.answer(request, reply, |reply| {
+            self.answer_ioctl(&handle, command, input, move |result| match (reply.take(), result) {
+                (None, _) => {}
+                (Some(reply), Ok((value, output))) => reply.ioctl(value, &output),
+                (Some(reply), Err(error)) => reply.error(error),
+            });
+        });
+    }
+
+    // A chip has the files that it has, and scratch files are plain ones.
 
     fn mknod(
         &self,
@@ -346,10 +462,6 @@ impl Filesystem for FlashFs {
         reply.error(Errno::EPERM);
     }
 
-    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EPERM);
-    }
-
     fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
         reply.error(Errno::EPERM);
     }
@@ -366,19 +478,6 @@ impl Filesystem for FlashFs {
     }
 
     fn link(&self, _request: &Request, _inode: INodeNo, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
-        reply.error(Errno::EPERM);
-    }
-
-    fn rename(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _new_parent: INodeNo,
-        _new_name: &OsStr,
-        _flags: RenameFlags,
-        reply: ReplyEmpty,
-    ) {
         reply.error(Errno::EPERM);
     }
 
@@ -425,20 +524,6 @@ impl Filesystem for FlashFs {
         reply.error(Errno::ENOSYS);
     }
 
-    fn ioctl(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        _handle: FileHandle,
-        _flags: IoctlFlags,
-        _command: u32,
-        _input: &[u8],
-        _output_size: u32,
-        reply: ReplyIoctl,
-    ) {
-        reply.error(Errno::ENOTTY);
-    }
-
     fn setxattr(
         &self,
         _request: &Request,
@@ -465,17 +550,19 @@ impl Filesystem for FlashFs {
     }
 }
 
-/// The part of `offset..offset + size` that lies within a file of `len` bytes.
-fn clamp(offset: u64, size: u32, len: usize) -> Range<usize> {
-    let start = usize::try_from(offset).unwrap_or(len).min(len);
-    let end = usize::try_from(offset.saturating_add(u64::from(size))).unwrap_or(len).min(len);
-    start..end
+/// How long the kernel may keep a name. A root that is always asked for shows at once when this process has died. Of a file that is
+/// renamed the kernel takes its own view of what is where, which differs: the chip file is still there, and what was renamed over
+/// it is gone.
+fn name_ttl(node: Node) -> Duration {
+    if node.is_directory() && node != Node::Root { TTL } else { Duration::ZERO }
 }
 
-/// How long the kernel may keep name and attributes. `info.json` is another one each time, and a root that is always asked for
-/// shows at once when this process has died.
-fn ttl(node: Node) -> Duration {
-    if matches!(node, Node::Info | Node::Root) { Duration::ZERO } else { TTL }
+/// How long the kernel may keep attributes: until it is told that they have changed. `info.json` is another one each time.
+fn attributes_ttl(node: Node) -> Duration {
+    match node {
+        Node::Info | Node::Root | Node::Scratch(_) => Duration::ZERO,
+        _ => TTL,
+    }
 }
 
 fn moment(time: TimeOrNow) -> SystemTime {
@@ -485,9 +572,10 @@ fn moment(time: TimeOrNow) -> SystemTime {
     }
 }
 
-fn answer(reply: ReplyEmpty, result: Result<(), Errno>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(error),
+fn answer(reply: &Shared<ReplyEmpty>, result: Result<(), Errno>) {
+    match (reply.take(), result) {
+        (None, _) => {}
+        (Some(reply), Ok(())) => reply.ok(),
+        (Some(reply), Err(error)) => reply.error(error),
     }
 }

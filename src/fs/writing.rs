@@ -1,107 +1,60 @@
-//! What writing, truncating and closing mean for a chip of fixed size, and for everybody who sees the same bytes under another name.
+//! What writing, truncating and closing mean for a chip of fixed size.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use fuser::{Errno, FileHandle, ReplyWrite};
+use fuser::{Errno, ReplyWrite, WriteFlags};
 
-use super::FlashFs;
+use super::callers::Shared;
+use super::chip_files::Write;
 use super::errno::errno;
 use super::handle::Handle;
-use super::invalidate::{KernelCopy, Then};
 use super::node::Node;
+use super::{FlashFs, clamp};
 use crate::image;
 
 impl FlashFs {
-    pub(super) fn writable_handle(&self, handle: FileHandle) -> Result<Arc<Handle>, Errno> {
-        self.handles.find(handle).filter(|handle| handle.node.is_chip()).ok_or(Errno::EBADF)
-    }
-
-    /// Zero-fills from `zeros_from` to `offset`, writes `data` there, and then calls `done`: when every name of the bytes shows
-    /// them (of several writes at a time through the page cache: very soon after), and, for a synchronous handle, when they are on the chip.
+    /// Writes `data` to a chip file, as far as it fits, and tells how much that is.
     pub(super) fn write_chip(
         &self,
         handle: &Handle,
+        node: Node,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+        reply: Shared<ReplyWrite>,
+    ) {
+        let done = move |result: Result<u32, Errno>| match (reply.take(), result) {
+            (None, _) => {}
+            (Some(reply), Ok(len)) => reply.written(len),
+            (Some(reply), Err(error)) => reply.error(error),
+        };
+        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let range = clamp(offset, size, self.chip().len(node) as usize);
+        if range.is_empty() {
+            return done(if data.is_empty() { Ok(0) } else { Err(Errno::ENOSPC) });
+        }
+        let data = &data[..range.len()];
+        let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
+        let done = move |result: Result<(), Errno>| done(result.map(|()| end - start));
+        if flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            handle.mark_written();
+            return self.chip().write_mapped(node, start, data, done);
+        }
+        let zeros_from = handle.place_write(start, end);
+        self.write_gap(handle, node, zeros_from, start, data, done);
+    }
+
+    fn write_gap(
+        &self,
+        handle: &Handle,
+        node: Node,
         zeros_from: u32,
         offset: u32,
         data: &[u8],
         done: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
-        let base = self.tree.chip_range(handle.node).start;
-        let end = offset + u32::try_from(data.len()).unwrap_or(0);
-        let range = base + zeros_from..base + end;
-        let is_direct = self.maps_direct_files.load(Ordering::Relaxed);
-        let unanswered = Arc::clone(&self.unanswered_writes);
-        unanswered.fetch_add(1, Ordering::SeqCst);
-        let done = {
-            let unanswered = Arc::clone(&unanswered);
-            move |result| {
-                unanswered.fetch_sub(1, Ordering::SeqCst);
-                done(result);
-            }
-        };
-        let commit = handle.is_synchronous.then(|| Arc::clone(&self.image));
-        let attributes = Arc::clone(&self.attributes);
-        let invalidator = self.invalidator.clone();
-        let (tree, handles, node) = (Arc::clone(&self.tree), Arc::clone(&self.handles), handle.node);
-        self.image.write(
-            base + zeros_from,
-            base + offset,
-            data,
-            Box::new(move |result| {
-                if let Err(error) = result {
-                    return done(Err(errno(&error)));
-                }
-                // Now, not before: whoever opens the file from here on reads what has been written.
-                let mut copies = handles.kernel_copies(&tree, node, zeros_from, end - zeros_from);
-                copies.extend(outdated(attributes.touch_chip(range.clone())));
-                if !is_direct {
-                    // The kernel has written its own copy, which it holds locked until it is answered.
-                    copies.retain(|copy| copy.inode() != node.inode() || !copy.has_pages());
-                }
-                let answer: Then = Box::new(move || match commit {
-                    Some(image) => {
-                        let done = move |result: Result<(), _>| done(result.map_err(|error| errno(&error)));
-                        image.commit(range, Box::new(done));
-                    }
-                    None => done(Ok(())),
-                });
-                // Of two writes through the page cache that both waited for the other's pages to be dropped, neither would be.
-                if is_direct || unanswered.load(Ordering::SeqCst) == 1 {
-                    invalidator.drop_copies(copies, answer);
-                } else {
-                    answer();
-                    invalidator.drop_copies(copies, Box::new(|| {}));
-                }
-            }),
-        );
-    }
-
-    /// Takes in a page that was written through a mapping. The kernel may be holding other pages locked until it is answered,
-    /// so it is answered first, and other names' copies are dropped after.
-    pub(super) fn write_mapped(&self, handle: &Handle, offset: u32, data: &[u8], reply: ReplyWrite) {
-        let len = u32::try_from(data.len()).unwrap_or(0);
-        let base = self.tree.chip_range(handle.node).start;
-        let range = base + offset..base + offset + len;
-        let attributes = Arc::clone(&self.attributes);
-        let invalidator = self.invalidator.clone();
-        let (tree, handles, node) = (Arc::clone(&self.tree), Arc::clone(&self.handles), handle.node);
-        handle.mark_written();
-        self.image.write(
-            range.start,
-            range.start,
-            data,
-            Box::new(move |result| match result {
-                Ok(()) => {
-                    let mut copies = handles.kernel_copies(&tree, node, offset, len);
-                    copies.extend(outdated(attributes.touch_chip(range)));
-                    copies.retain(|copy| copy.inode() != node.inode() || !copy.has_pages());
-                    reply.written(len);
-                    invalidator.drop_copies(copies, Box::new(|| {}));
-                }
-                Err(error) => reply.error(errno(&error)),
-            }),
-        );
+        let commit = handle.is_synchronous;
+        self.chip().write(Write { node, zeros_from, offset, data, is_by_handle: true, commit }, done);
     }
 
     /// Puts what a handle's file has pending on the chip, if the handle has written. A handle that has ever written is also told,
@@ -114,8 +67,8 @@ impl FlashFs {
         if !handle.is_writer() {
             return done(Ok(()));
         }
-        let range = self.tree.chip_range(handle.node);
-        let image = Arc::clone(&self.image);
+        let range = self.chip().tree.chip_range(handle.node());
+        let image = Arc::clone(&self.chip().image);
         let has_written = handle.take_written();
         let tell = {
             let range = range.clone();
@@ -132,10 +85,10 @@ impl FlashFs {
                 done(result.map_err(|error| errno(&error)));
             }
         };
-        if has_written { self.image.commit(range, Box::new(tell)) } else { tell(Ok(())) }
+        if has_written { self.chip().image.commit(range, Box::new(tell)) } else { tell(Ok(())) }
     }
 
-    /// The truncation part of a setattr. `done` is called when the file reads as it should.
+    /// The truncation part of a setattr on a chip file. `done` is called when the file reads as it should.
     pub(super) fn truncate(
         &self,
         node: Node,
@@ -144,17 +97,13 @@ impl FlashFs {
         done: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
         let len = match u32::try_from(size) {
-            Ok(len) if size <= self.len(node) => len,
+            Ok(len) if len <= self.chip().len(node) => len,
             _ => return done(Err(Errno::EFBIG)),
         };
         let zeros_from = handle.as_ref().and_then(|handle| handle.truncate(len));
         match (handle, zeros_from) {
-            (Some(handle), Some(zeros_from)) => self.write_chip(&handle, zeros_from, len, &[], done),
+            (Some(handle), Some(zeros_from)) => self.write_gap(&handle, node, zeros_from, len, &[], done),
             _ => done(Ok(())),
         }
     }
-}
-
-fn outdated(nodes: Vec<Node>) -> impl Iterator<Item = KernelCopy> {
-    nodes.into_iter().map(|node| KernelCopy::Attributes { inode: node.inode() })
 }

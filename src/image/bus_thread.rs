@@ -13,6 +13,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
+
 use super::cache::Trust;
 use super::error::Error;
 use super::recovery::Recovery;
@@ -95,6 +97,10 @@ impl BusThread {
         let longest = self.longest_run();
         let mut state = self.shared.state.lock();
         loop {
+            let forgotten = state.forget_if_asked();
+            if !forgotten.is_empty() {
+                MutexGuard::unlocked(&mut state, || tell(forgotten));
+            }
             if let Some(range) = next_read(&mut state, longest) {
                 self.scrub.postpone();
                 return Job::Read(range);

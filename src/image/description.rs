@@ -1,5 +1,7 @@
 //! What is fixed about a chip while it is mounted, for whoever shows it.
 
+use std::ops::Range;
+
 use crate::chip::part::Source;
 use crate::chip::status::{Protection, RegisterMap};
 use crate::chip::{Chip, ReadMode};
@@ -25,6 +27,8 @@ pub struct Description {
     pub unique_id: Option<Vec<u8>>,
     /// Status registers 1 to 3.
     pub status_registers: [u8; 3],
+    /// What the status registers protect under either map.
+    protection: [Protection; 2],
     /// What the status registers protect if they mean what the FM25Q128A's boards show (map A).
     pub protection_map_a: String,
     /// What they protect if they mean what the newer FM25Q128 datasheet says (map B).
@@ -43,7 +47,8 @@ pub struct ReadCommand {
 impl Description {
     pub(super) fn of(chip: &Chip) -> Self {
         let part = chip.part();
-        let protection = |map| describe_protection(&chip.status().protection(map, part.size));
+        let protection = [RegisterMap::A, RegisterMap::B].map(|map| chip.status().protection(map, part.size));
+        let [map_a, map_b] = &protection;
         Self {
             name: part.name.clone(),
             jedec_id: chip.id().to_string(),
@@ -54,9 +59,26 @@ impl Description {
             sfdp: chip.sfdp().map(<[u8]>::to_vec),
             unique_id: chip.unique_id().map(<[u8]>::to_vec),
             status_registers: chip.status().0,
-            protection_map_a: protection(RegisterMap::A),
-            protection_map_b: protection(RegisterMap::B),
+            protection_map_a: describe_protection(map_a),
+            protection_map_b: describe_protection(map_b),
+            protection,
         }
+    }
+
+    /// Whether all of `range` was protected at start, or nothing of it; none where it is a part, or depends on what the registers
+    /// mean, or on locks that they do not show.
+    pub fn is_protected(&self, range: &Range<u32>) -> Option<bool> {
+        let [map_a, map_b] = self.protection.each_ref().map(|protection| match protection {
+            Protection::None => Some(false),
+            Protection::Range(protected) if protected.start <= range.start && range.end <= protected.end => {
+                Some(true)
+            }
+            Protection::Range(protected) if protected.end <= range.start || range.end <= protected.start => {
+                Some(false)
+            }
+            Protection::Range(_) | Protection::IndividualLocks => None,
+        });
+        map_a.filter(|_| map_a == map_b)
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct State {
     region_len: u32,
     writes: VecDeque<Write>,
     commits: Vec<Commit>,
+    /// Those who wait until what is cached and not pending has been forgotten.
+    forgets: Vec<Done>,
     /// Regions whose last commit failed, with the error. They wait for a new write or for somebody who asks.
     failed: BTreeMap<u32, Error>,
     /// Commits that have failed, by region: when, and why. Kept when a later attempt succeeds, for those who have written since
@@ -92,6 +94,7 @@ impl State {
             region_len,
             writes: VecDeque::new(),
             commits: Vec::new(),
+            forgets: Vec::new(),
             failed: BTreeMap::new(),
             failures: BTreeMap::new(),
             sequence: 0,
@@ -269,6 +272,23 @@ impl State {
             .all(|sector| self.pending.covers(sector * SECTOR_LEN..(sector + 1) * SECTOR_LEN))
     }
 
+    pub(super) fn queue_forget(&mut self, done: Done) {
+        self.forgets.push(done);
+    }
+
+    /// Forgets what is cached and not pending, if somebody has asked for that. For when no commit is under way that relies on it.
+    pub(super) fn forget_if_asked(&mut self) -> Vec<Finished> {
+        if !self.forgets.is_empty() {
+            self.read_ahead = ReadAhead::default();
+            for sector in 0..self.cache.size() / SECTOR_LEN {
+                if self.pending.generation(sector).is_none() {
+                    self.cache.forget(sector);
+                }
+            }
+        }
+        self.forgets.drain(..).map(|done| (done, Ok(()))).collect()
+    }
+
     /// A number for the snapshot that a commit takes now.
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
@@ -345,6 +365,6 @@ impl State {
         }
         let writes = self.writes.drain(..).map(|write| write.done);
         let commits = self.commits.drain(..).map(|commit| commit.done);
-        writes.chain(commits).map(|done| (done, Err(Error::Stopped))).collect()
+        writes.chain(commits).chain(self.forgets.drain(..)).map(|done| (done, Err(Error::Stopped))).collect()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! | from | what |
 //! |---|---|
-//! | 0x000000 | boot loader: noise, zeros and readable strings; `telnetd` at 0x00a000 |
+//! | 0x000000 | boot loader: noise, zeros and readable strings; `telnetd` at 0x00a000, in a sector that ends in a newline |
 //! | 0x040000 | boot loader environment, 64 KiB with its CRC32 |
 //! | 0x050000 | kernel: a legacy uImage with correct CRC32s, its data noise |
 //! | 0x250000 | root file system: a small romfs |
@@ -54,6 +54,8 @@ fn boot_loader(image: &mut [u8]) {
     image[0x9000..0xc000].fill(0);
     put(image, 0x9000, BOOT_STRINGS);
     put(image, 0xa000, b"/usr/sbin/telnetd -l /bin/sh\0");
+    // Text editors give what they save a newline at its end, and a sector that has none would get longer.
+    put(image, 0xafff, b"\n");
 }
 
 const BOOT_STRINGS: &[u8] = b"U-Boot 2016.11-norcam (Feb 20 2020 - 00:00:00 +0000)\0\

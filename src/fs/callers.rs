@@ -1,0 +1,179 @@
+//! Callers that are killed while they wait for the bus.
+//!
+//! The kernel lets nobody go before the request is answered, not even a process that is being killed: ^C in a copy would wait for
+//! erases. So requests that wait are looked after, and are answered as soon as their caller is dying, which nobody is left to see.
+//! What they have asked for goes on. A caller who only has a signal to handle, or is suspended, waits as on any disk.
+//!
+//! The kernel would tell of interrupted requests, but the FUSE library does not pass that on; /proc tells of processes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite, Request};
+use parking_lot::{Condvar, Mutex};
+
+/// How long a dying caller may have to wait, at the most.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// The kernel's PF_EXITING (include/linux/sched.h): past this point no signal and no return value matters.
+const EXITING: u64 = 0x4;
+
+/// SIGKILL in a set of pending signals: the kernel adds it to every thread of a process that a signal is going to end.
+const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+
+/// Something that a caller waits for.
+pub(super) trait Reply: Send + 'static {
+    fn refuse(self, error: Errno);
+}
+
+macro_rules! replies {
+    ($($reply:ty),*) => {
+        $(impl Reply for $reply {
+            fn refuse(self, error: Errno) {
+                self.error(error);
+            }
+        })*
+    };
+}
+
+replies!(ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite);
+
+/// A reply that is given by whoever comes first: the one who has the answer, or the one who sees that nobody waits for it any more.
+pub(super) struct Shared<R>(Arc<Mutex<Option<R>>>);
+
+impl<R: Reply> Shared<R> {
+    /// The reply, if it has not been given.
+    pub(super) fn take(&self) -> Option<R> {
+        self.0.lock().take()
+    }
+}
+
+/// A reply that may have been given, whatever its kind.
+trait Waiting: Send + Sync {
+    fn is_over(&self) -> bool;
+    fn give_up(&self);
+}
+
+impl<R: Reply> Waiting for Mutex<Option<R>> {
+    fn is_over(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    fn give_up(&self) {
+        if let Some(reply) = self.lock().take() {
+            reply.refuse(Errno::EINTR);
+        }
+    }
+}
+
+#[derive(Default)]
+struct List {
+    waiting: Mutex<Vec<(u32, Arc<dyn Waiting>)>>,
+    changed: Condvar,
+}
+
+/// The callers who wait.
+#[derive(Clone, Default)]
+pub(super) struct Callers(Arc<List>);
+
+impl Callers {
+    /// Starts the thread that looks after them; it lives as long as the process.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let list = Arc::clone(&self.0);
+        std::thread::Builder::new().name("callers".to_owned()).spawn(move || {
+            loop {
+                list.look_after();
+                std::thread::sleep(INTERVAL);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Has `work` done with the reply to `request`; if it is not given when that returns, it is looked after.
+    pub(super) fn answer<R: Reply>(&self, request: &Request, reply: R, work: impl FnOnce(Shared<R>)) {
+        let reply = Arc::new(Mutex::new(Some(reply)));
+        work(Shared(Arc::clone(&reply)));
+        if reply.is_over() {
+            return;
+        }
+        if is_dying(request.pid()) {
+            reply.give_up();
+        } else {
+            self.0.waiting.lock().push((request.pid(), reply));
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl List {
+    /// Waits until there is somebody, and lets go of those who are dying.
+    fn look_after(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            self.changed.wait(&mut waiting);
+        }
+        waiting.retain(|(_, reply)| !reply.is_over());
+        for (thread, reply) in &*waiting {
+            if is_dying(*thread) {
+                reply.give_up();
+            }
+        }
+    }
+}
+
+/// Whether a thread will never see the answer to a system call that it waits in. One that cannot be looked at waits on.
+fn is_dying(thread: u32) -> bool {
+    // Callers of another process namespace have no number here.
+    thread != 0
+        && std::fs::read_to_string(format!("/proc/{thread}/stat")).is_ok_and(|stat| is_dying_by(&stat))
+}
+
+/// The same by the text of proc_pid_stat(5): the flags are its field 9, and the pending signals of the thread its field 31.
+fn is_dying_by(stat: &str) -> bool {
+    // The name in field 2 may contain anything, but nothing behind it has a parenthesis.
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    let mut numbers = fields.split_ascii_whitespace();
+    let mut field = |skipped: usize| numbers.nth(skipped).and_then(|text| text.parse::<u64>().ok());
+    let flags = field(9 - 3).unwrap_or_default();
+    let pending = field(31 - 9 - 1).unwrap_or_default();
+    flags & EXITING != 0 || pending & KILLED != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(flags: u64, pending: u64) -> String {
+        format!(
+            "77 (a (strange) name) D 1 77 77 34816 77 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 5 6 7 8 9 10 11 12 13 {pending} 0 0 0 0\n"
+        )
+    }
+
+    #[test]
+    fn a_thread_is_dying_when_it_is_exiting_or_killed() {
+        assert!(!is_dying_by(&stat(0x0040_0000, 0)));
+        assert!(is_dying_by(&stat(0x0040_0004, 0)));
+        assert!(is_dying_by(&stat(0x0040_0000, 256)));
+    }
+
+    #[test]
+    fn a_stop_or_a_signal_to_be_handled_is_not_the_end() {
+        for signal in [libc::SIGINT, libc::SIGTSTP, libc::SIGALRM] {
+            assert!(!is_dying_by(&stat(0, 1 << (signal - 1))));
+        }
+    }
+
+    #[test]
+    fn this_thread_is_alive_and_nonsense_is_nobody() {
+        assert!(!is_dying(nix::unistd::gettid().as_raw().unsigned_abs()));
+        assert!(!is_dying(0));
+        assert!(!is_dying_by(""));
+        assert!(!is_dying_by("1 (x) S"));
+    }
+}
