@@ -20,6 +20,9 @@ const REQUEST_LEN: u32 = 128 << 10;
 /// What one message reads at the most, in bytes.
 const MESSAGE_LEN: u32 = 64 << 10;
 
+/// What a message of a commit reads at the most, in bytes: readers are let in between.
+const COMMIT_MESSAGE_LEN: u32 = 16 << 10;
+
 /// What the simulated programmer takes beyond a message's bits.
 const MESSAGE: Duration = Duration::from_micros(15);
 
@@ -153,10 +156,10 @@ fn writing_what_is_there_reads_it_once_at_the_most() {
     let chip = ModelChip::new(&old);
     let image = chip.start(None).unwrap();
     let cold = Cost::of(&chip, &image, |image| write(image, 0, &old));
-    assert!(cold.totals.messages <= u64::from(CHIP_SIZE / MESSAGE_LEN) + 3, "{:?}", cold.totals);
+    assert!(cold.totals.messages <= u64::from(CHIP_SIZE / COMMIT_MESSAGE_LEN) + 3, "{:?}", cold.totals);
     assert_eq!((cold.work.bytes_read, cold.totals.pages_programmed), (u64::from(CHIP_SIZE), 0));
     let bound = wire(&vec![MESSAGE_LEN + 5; (CHIP_SIZE / MESSAGE_LEN) as usize]);
-    assert!(cold.ratio("the same image, cold", bound) < 1.001);
+    assert!(cold.ratio("the same image, cold", bound) < 1.005);
 
     let warm = Cost::of(&chip, &image, |image| write(image, 0, &old));
     assert_eq!((warm.totals.messages, warm.time), (0, Duration::ZERO));
@@ -200,7 +203,7 @@ fn a_partition_of_one_block_takes_one_erase_and_one_message_a_page() {
     let cost = Cost::of(&chip, &image, |image| write(image, 0x7_0000, &new));
     assert_eq!((cost.totals.pages_programmed, cost.totals.erases[&65536], cost.erases()), (161, 1, 1));
     assert_eq!(cost.work.bytes_read, 2 * (64 << 10));
-    assert!(cost.messages_beside_pages() <= 24, "{:?}", cost.totals);
+    assert!(cost.messages_beside_pages() <= 32, "{:?}", cost.totals);
     let block = 5 + (64 << 10);
     let bound = wire(&[block, 5, block]) + BLOCK_ERASE_64K + pages(161);
     assert!(cost.ratio("a 64 KiB partition", bound) < 1.02);
@@ -218,7 +221,7 @@ fn a_large_write_takes_one_message_a_page_and_a_few_more_an_erase() {
     assert_eq!((cost.totals.erases[&65536], cost.erases()), (blocks.into(), blocks.into()));
     assert_eq!(cost.work.bytes_read, 2 * u64::from(LEN));
     // Of each block: read, is the chip there, erase, a look or two, read back. And looks at a chip that is not known yet.
-    assert!(cost.messages_beside_pages() <= 7 * u64::from(blocks), "{:?}", cost.totals);
+    assert!(cost.messages_beside_pages() <= 13 * u64::from(blocks), "{:?}", cost.totals);
     // Two in the message of a page, two in a look at an erase.
     assert!(cost.work.status_reads <= 2 * (cost.totals.pages_programmed + 3 * u64::from(blocks)));
     let block = 5 + (64 << 10);

@@ -23,6 +23,9 @@ use super::state::{State, tell};
 use super::{Presence, SECTOR_LEN, Shared};
 use crate::chip::{self, Chip, Unlock};
 
+/// What a commit reads in one go, in bytes, so that a reader who has just come waits for 4 ms at 32 MHz; a multiple of a sector.
+const LONGEST_COMMIT_READ: u32 = 16 << 10;
+
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
     pub(super) chip: Chip,
@@ -192,7 +195,7 @@ impl BusThread {
 
     /// Reads those of `sectors` that are not cached, neighbours in one go.
     pub(super) fn fill_missing(&mut self, sectors: &[u32]) -> Result<(), Error> {
-        let longest = (self.longest_run() / SECTOR_LEN).max(1);
+        let longest = (self.longest_run().min(LONGEST_COMMIT_READ) / SECTOR_LEN).max(1);
         let mut rest = sectors;
         while let [first, ..] = *rest {
             let state = self.shared.state.lock();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{BusThread, write_error};
+use super::{BusThread, LONGEST_COMMIT_READ, write_error};
 use crate::chip::{self, Verdict};
 use crate::image::SECTOR_LEN;
 use crate::image::cache::Trust;
@@ -137,11 +137,14 @@ impl BusThread {
         let mut failure = None;
         for touched in draft.touched_ranges() {
             let mut found = vec![0; touched.len()];
-            self.read_once(touched.start, &mut found)?;
+            let pieces = found.chunks_mut(LONGEST_COMMIT_READ as usize);
+            for (address, piece) in (touched.start..).step_by(LONGEST_COMMIT_READ as usize).zip(pieces) {
+                self.read_once(address, piece)?;
+                self.serve_readers();
+            }
             if found != draft.wanted(&touched) {
                 self.judge(draft, &touched, &found, &mut failure)?;
             }
-            self.serve_readers();
         }
         if let Some(failure) = &failure {
             self.shared.state.lock().counts.verify_failures += 1;
