@@ -67,7 +67,16 @@ impl Invalidator {
         if copies.is_empty() {
             return then();
         }
-        if let Err(unsent) = self.jobs.send(Job { copies, then }) {
+        self.send(Job { copies, then });
+    }
+
+    /// Calls `then` when all that it has been asked for until now is done.
+    pub(super) fn drop_before(&self, then: Then) {
+        self.send(Job { copies: Vec::new(), then });
+    }
+
+    fn send(&self, job: Job) {
+        if let Err(unsent) = self.jobs.send(job) {
             (unsent.0.then)();
         }
     }

@@ -255,8 +255,11 @@ impl Filesystem for FlashFs {
                 if handle.node().is_chip() {
                     handle.mark_written();
                 }
+                let chip = self.chip.clone();
                 self.callers.answer(request, reply, |reply| {
-                    self.commit_handle(handle, move |result| answer(&reply, result));
+                    // What was stored in a mapping is seen under all names once msync has returned.
+                    let settle = move |result| chip.settle(move || answer(&reply, result));
+                    self.commit_handle(handle, settle);
                 });
             }
             None => reply.error(Errno::EBADF),
