@@ -10,6 +10,7 @@ use options::Options;
 pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
 
 use crate::chip::{Speed, Unlock};
+use crate::fs::partitions::mtdparts::Mtdparts;
 
 /// More readings than this would be a way to wait, not to be surer.
 const MOST_READ_REPEAT: i64 = 16;
@@ -20,8 +21,8 @@ DEVICE is one of:
   sim:             a simulated FM25Q128A in memory with a small demonstration firmware
   sim:FILE         a simulated FM25Q128A whose contents are FILE; created blank where missing
 
-MOUNTPOINT then holds raw.bin (the whole chip), sectors/ADDRESS.bin (4 KiB each), jedec_id, info.json and, where the chip
-has them, sfdp.bin and unique_id. norfuse goes to the background once they can be used.
+MOUNTPOINT then holds raw.bin (the whole chip), sectors/ADDRESS.bin (4 KiB each), partitions/NAME.bin, jedec_id, info.json
+and, where the chip has them, sfdp.bin and unique_id. norfuse goes to the background once they can be used.
 Unmount with 'umount MOUNTPOINT', or 'fusermount3 -u MOUNTPOINT' as an ordinary user.
 
 Mount options:
@@ -31,6 +32,7 @@ Mount options:
   -o scratch=SIZE                  memory for scratch files, such as 8M; twice the chip's size by default
   -o read_repeat=N, no_scrub       as --read-repeat, --no-scrub
   -o state_dir=DIR, no_journal     as --state-dir, --no-journal
+  -o layout=FILE, mtdparts=PARTS   as --layout, --mtdparts
   -o speed=HZ, speed=auto          as --speed
   -o unlock, unlock=permanent      as --unlock
   -o auto_unmount                  unmount even if norfuse is killed
@@ -102,6 +104,14 @@ struct Arguments {
     /// Drop interrupted writes that are waiting to be finished
     #[arg(long, conflicts_with = "no_journal")]
     discard_journal: bool,
+
+    /// Show the parts of the chip that FILE names, in flashrom's layout syntax
+    #[arg(long, value_name = "FILE")]
+    layout: Option<PathBuf>,
+
+    /// Show these parts of the chip, in the kernel's syntax, such as '256k(boot),64k(env),2m(kernel),-(rootfs)'
+    #[arg(long, value_name = "PARTS", allow_hyphen_values = true)]
+    mtdparts: Option<String>,
 
     /// Let the simulated chip take as long as a real one
     #[arg(long)]
@@ -179,6 +189,17 @@ pub struct CareConfig {
     pub state_dir: Option<PathBuf>,
 }
 
+/// Where the names of parts of the chip come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionsConfig {
+    /// From the chip.
+    Chip,
+    /// From this file.
+    Layout(PathBuf),
+    /// From the command line.
+    Mtdparts(Mtdparts),
+}
+
 /// What a mount is asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountConfig {
@@ -190,6 +211,8 @@ pub struct MountConfig {
     pub debug: bool,
     /// How carefully to go about.
     pub care: CareConfig,
+    /// Which parts of the chip have names.
+    pub partitions: PartitionsConfig,
     /// What `-o` asked for.
     pub settings: MountSettings,
 }
@@ -206,7 +229,7 @@ pub enum Command {
 /// Reads the command line of this process. Help, version and usage errors end it.
 ///
 /// # Errors
-/// When a mount option is unknown or has a wrong value.
+/// When a mount option is unknown or has a wrong value, or partitions are not understood.
 pub fn parse() -> Result<Command, Error> {
     command(Arguments::parse())
 }
@@ -223,6 +246,10 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
     let Some(mountpoint) = arguments.mountpoint else {
         return Ok(Command::Identify(device));
     };
+    let partitions = partitions(
+        arguments.layout.or(options.layout),
+        arguments.mtdparts.as_deref().or(options.mtdparts.as_deref()),
+    )?;
     let debug = arguments.debug || options.debug;
     let foreground = arguments.foreground || debug;
     let care = CareConfig {
@@ -240,7 +267,17 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
         unlock: arguments.unlock.or(options.unlock),
         state_dir: arguments.state_dir.or(options.state_dir),
     };
-    Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, care, settings: options.mount }))
+    let settings = options.mount;
+    Ok(Command::Mount(device, MountConfig { mountpoint, foreground, debug, care, partitions, settings }))
+}
+
+fn partitions(layout: Option<PathBuf>, mtdparts: Option<&str>) -> Result<PartitionsConfig, Error> {
+    match (layout, mtdparts) {
+        (None, None) => Ok(PartitionsConfig::Chip),
+        (Some(layout), None) => Ok(PartitionsConfig::Layout(layout)),
+        (None, Some(mtdparts)) => Ok(PartitionsConfig::Mtdparts(Mtdparts::parse(mtdparts)?)),
+        (Some(_), Some(_)) => Err(Error::LayoutAndMtdparts),
+    }
 }
 
 fn device(name: &str) -> Device {
@@ -294,6 +331,27 @@ mod tests {
             assert_eq!(mount.care.unlock, Some(unlock));
         }
         assert!(Arguments::try_parse_from(["norfuse", "--unlock=for-ever", "sim:", "m"]).is_err());
+    }
+
+    #[test]
+    fn partitions_come_from_one_of_their_sources() {
+        let partitions = |words: &[&str]| {
+            let words = ["norfuse", "sim:", "m"].iter().chain(words);
+            command(Arguments::try_parse_from(words).unwrap()).map(|command| match command {
+                Command::Mount(_, mount) => mount.partitions,
+                Command::Identify(_) => panic!(),
+            })
+        };
+        let layout = Ok(PartitionsConfig::Layout(PathBuf::from("file")));
+        let mtdparts = Ok(PartitionsConfig::Mtdparts(Mtdparts::parse("1m(a),-(b)").unwrap()));
+        assert_eq!(partitions(&[]), Ok(PartitionsConfig::Chip));
+        assert_eq!(partitions(&["--layout", "file"]), layout);
+        assert_eq!(partitions(&["-o", "ro,layout=file"]), layout);
+        assert_eq!(partitions(&["--mtdparts", "1m(a),-(b)"]), mtdparts);
+        assert_eq!(partitions(&["-o", "ro,mtdparts=1m(a),-(b),debug"]), mtdparts);
+        assert!(partitions(&["--mtdparts", "-(all)"]).is_ok());
+        assert_eq!(partitions(&["--layout", "file", "-o", "mtdparts=-"]), Err(Error::LayoutAndMtdparts));
+        assert!(matches!(partitions(&["--mtdparts", "1x"]), Err(Error::Mtdparts(_))));
     }
 
     #[test]

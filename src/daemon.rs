@@ -16,8 +16,9 @@ use fuser::{Config, Session, SessionACL};
 use nix::unistd::{getgid, getuid};
 
 use crate::chip::{self, Chip};
-use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig};
+use crate::cli::{Access, DeviceConfig, JournalMode, MountConfig, PartitionsConfig};
 use crate::fs::mount::{self, Mount};
+use crate::fs::partitions::{self, Placed, Wanted, layout};
 use crate::fs::{self, FlashFs, Ownership};
 use crate::image::{self, Image};
 use crate::{device, spi};
@@ -64,6 +65,25 @@ pub enum Error {
     /// Mounting failed.
     #[error(transparent)]
     Mount(#[from] mount::Error),
+    /// The layout file cannot be read.
+    #[error("cannot read the layout {path}")]
+    ReadLayout {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The layout file is not understood.
+    #[error("{path}")]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: layout::Error,
+    },
+    /// The chip cannot have the partitions that the user wants.
+    #[error(transparent)]
+    Partitions(#[from] partitions::Error),
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] image::journal::Error),
@@ -109,11 +129,12 @@ pub fn run(mut device: DeviceConfig, mut config: MountConfig) -> Result<(), Erro
     if let Some(directory) = &mut config.care.state_dir {
         *directory = std::path::absolute(&directory).map_err(system("find the working directory"))?;
     }
+    let wanted = wanted_partitions(&config.partitions)?;
     let mountpoint = check_mountpoint(&config.mountpoint)?;
     let starter = if config.foreground { Starter::foreground() } else { background::fork()? };
     match starter {
         None => Ok(()),
-        Some(mut starter) => match start(&device, &config, &mountpoint, &mut starter) {
+        Some(mut starter) => match start(&device, &config, &wanted, &mountpoint, &mut starter) {
             Ok(running) => running.serve(starter),
             Err(error) => Err(starter.fail(error)),
         },
@@ -134,6 +155,7 @@ struct Running {
 fn start(
     device: &DeviceConfig,
     config: &MountConfig,
+    wanted: &Wanted,
     mountpoint: &Path,
     starter: &mut Starter,
 ) -> Result<Running, Error> {
@@ -146,6 +168,7 @@ fn start(
     let chip = Chip::identify(bus, device.speed)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
+    let partitions = place(wanted, chip.part().size)?;
     let journal = journal::open(&chip, device, &config.care, config.settings.read_only)?;
     let (mount, connection) = Mount::new(mountpoint, &mount_options(device, config))?;
     let state = journal.as_ref().and_then(|(journal, _)| journal.path().parent());
@@ -158,7 +181,15 @@ fn start(
         unlock: config.care.unlock,
         replay_always: config.care.journal == JournalMode::Replay,
     };
-    let mounted = Mounted { chip, options, mount, connection, unmounter: Arc::clone(&unmounter), protection };
+    let mounted = Mounted {
+        chip,
+        options,
+        partitions,
+        mount,
+        connection,
+        unmounter: Arc::clone(&unmounter),
+        protection,
+    };
     mounted.start_threads(device, config).inspect_err(|_| {
         // The mount is of no use to anybody, and the first error is what the user must see.
         let _ = unmounter.unmount(true);
@@ -169,6 +200,7 @@ fn start(
 struct Mounted {
     chip: Chip,
     options: image::Options,
+    partitions: Option<Placed>,
     mount: Mount,
     connection: OwnedFd,
     unmounter: Arc<Unmounter>,
@@ -177,9 +209,10 @@ struct Mounted {
 
 impl Mounted {
     fn start_threads(self, device: &DeviceConfig, config: &MountConfig) -> Result<Running, Error> {
-        let Self { chip, options, mount, connection, unmounter, protection } = self;
+        let Self { chip, options, partitions, mount, connection, unmounter, protection } = self;
         let image = Arc::new(Image::start(chip, options)?);
-        let (fs, invalidations) = FlashFs::new(Arc::clone(&image), device.name.clone(), fs_settings(config));
+        let settings = fs_settings(config);
+        let (fs, invalidations) = FlashFs::new(Arc::clone(&image), device.name.clone(), settings, partitions);
         let session =
             serve(fs, connection, config.settings.access).map_err(system("start the FUSE session"))?;
         invalidations.start(session.notifier()).map_err(system("start a thread"))?;
@@ -188,6 +221,34 @@ impl Mounted {
             .map_err(system("start a thread"))?;
         Ok(Running { image, mount, unmounter, session, protection })
     }
+}
+
+/// What the command line says about partitions, with the file read that it names.
+fn wanted_partitions(config: &PartitionsConfig) -> Result<Wanted, Error> {
+    Ok(match config {
+        PartitionsConfig::Chip => Wanted::OfChip,
+        PartitionsConfig::Mtdparts(mtdparts) => Wanted::Mtdparts(mtdparts.clone()),
+        PartitionsConfig::Layout(path) => {
+            let path = path.clone();
+            match std::fs::read_to_string(&path) {
+                Ok(text) => match layout::parse(&text) {
+                    Ok(partitions) => Wanted::Layout(partitions),
+                    Err(source) => return Err(Error::Layout { path, source }),
+                },
+                Err(source) => return Err(Error::ReadLayout { path, source }),
+            }
+        }
+    })
+}
+
+fn place(wanted: &Wanted, size: u32) -> Result<Option<Placed>, Error> {
+    let placed = wanted.place(size)?;
+    if let (Wanted::Mtdparts(mtdparts), Some(placed)) = (wanted, &placed) {
+        if placed.list.len() < mtdparts.entry_count() {
+            log::warn!("nothing is left of the chip for the last partition, so it is not shown");
+        }
+    }
+    Ok(placed)
 }
 
 fn fs_settings(config: &MountConfig) -> fs::Settings {

@@ -20,6 +20,7 @@
 mod attributes;
 mod callers;
 mod chip_files;
+mod entries;
 mod errno;
 mod handle;
 mod info;
@@ -27,35 +28,36 @@ mod invalidate;
 mod ioctl;
 pub mod mount;
 mod node;
-mod opening;
+mod partition_table;
+pub mod partitions;
 mod renaming;
 mod requests;
 mod scratch;
+mod survey;
 mod worker;
 mod writing;
 
-use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::Arc;
-
-use fuser::FileAttr;
 
 use attributes::Attributes;
 pub use attributes::Ownership;
 use callers::Callers;
 use chip_files::ChipFiles;
+use entries::Entries;
 use handle::Handles;
+use info::InfoFile;
 pub use invalidate::Invalidations;
-use node::{Node, Tree};
-use scratch::{Place, ScratchFiles};
+use node::Tree;
+use partition_table::PartitionTable;
+use partitions::Placed;
+use scratch::ScratchFiles;
+use survey::Survey;
 
 use crate::image::Image;
 
 /// Scratch files may take this many times the chip's size where nothing else is said: as much as a new image and a backup.
 const SCRATCH_PER_CHIP: u64 = 2;
-
-/// Cookies of a directory's listing from here on are those of scratch files.
-const FIRST_SCRATCH_COOKIE: u64 = 1 << 32;
 
 /// How a chip's directory behaves.
 #[derive(Debug, Clone, Copy)]
@@ -72,10 +74,7 @@ pub struct Settings {
 
 /// A chip's directory, for one mount.
 pub struct FlashFs {
-    /// The device's name, for `info.json`.
-    device: String,
-    chip: ChipFiles,
-    scratch: Arc<ScratchFiles>,
+    entries: Entries,
     callers: Callers,
     /// Whether chip files go through the page cache even if they could pass it by.
     page_cache: bool,
@@ -84,11 +83,25 @@ pub struct FlashFs {
 }
 
 impl FlashFs {
-    /// The directory of `image`, which is on `device`. Start the second value's thread once there is a mount.
-    pub fn new(image: Arc<Image>, device: String, settings: Settings) -> (Self, Invalidations) {
+    /// The directory of `image`, which is on `device`. Where no `partitions` are given, the chip's own are shown. Start the second
+    /// value's thread once there is a mount.
+    pub fn new(
+        image: Arc<Image>,
+        device: String,
+        settings: Settings,
+        partitions: Option<Placed>,
+    ) -> (Self, Invalidations) {
         let description = image.description();
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
-        let tree = Arc::new(tree);
+        let table = Arc::new(PartitionTable::new(partitions));
+        let survey = Arc::new(Survey::new(Arc::clone(&image), Arc::clone(&table)));
+        let info = InfoFile {
+            image: Arc::clone(&image),
+            device,
+            table: Arc::clone(&table),
+            survey: Arc::clone(&survey),
+        };
+        let tree = Arc::new(tree.with_partitions(Arc::clone(&table)));
         let handles: Arc<Handles> = Arc::default();
         let (invalidator, invalidations) = invalidate::invalidator();
         image.on_correction({
@@ -101,16 +114,15 @@ impl FlashFs {
         let chip = ChipFiles {
             image,
             tree,
-            attributes: Arc::new(Attributes::new(settings.ownership)),
+            attributes: Arc::new(Attributes::new(settings.ownership, table)),
             handles,
             invalidator,
             maps_direct_files: Arc::default(),
             unsettled_writes: Arc::default(),
         };
+        let scratch = Arc::new(ScratchFiles::new(scratch_limit));
         let fs = Self {
-            device,
-            chip,
-            scratch: Arc::new(ScratchFiles::new(scratch_limit)),
+            entries: Entries { chip, scratch, info: Arc::new(info), survey },
             callers: Callers::default(),
             page_cache: settings.page_cache,
             unlocks: settings.unlocks,
@@ -118,54 +130,16 @@ impl FlashFs {
         (fs, invalidations)
     }
 
-    /// What is at a place, if there is something.
-    fn find(&self, place: &Place) -> Option<Node> {
-        let scratch = || self.scratch.find(place).map(Node::Scratch);
-        self.chip.tree.lookup(place.directory, &place.name).or_else(scratch)
+    fn chip(&self) -> &ChipFiles {
+        &self.entries.chip
     }
 
-    /// The entry of a directory behind `cookie`, its name, and its own cookie: first what is always there, then scratch files.
-    fn entry_behind(&self, directory: Node, cookie: u64) -> Option<(Node, OsString, u64)> {
-        if cookie < FIRST_SCRATCH_COOKIE {
-            if let Some((node, name)) = self.chip.tree.entry(directory, cookie) {
-                return Some((node, name, cookie + 1));
-            }
-        }
-        let after = cookie.saturating_sub(FIRST_SCRATCH_COOKIE);
-        let (number, name) = self.scratch.next_in(directory, after)?;
-        Some((Node::Scratch(number), name, FIRST_SCRATCH_COOKIE + number))
+    fn handles(&self) -> &Handles {
+        &self.entries.chip.handles
     }
 
-    fn attributes(&self, node: Node) -> Option<FileAttr> {
-        match node {
-            Node::Scratch(number) => self.scratch.attributes(number),
-            _ => Some(self.chip.attributes.of(node, self.len(node))),
-        }
-    }
-
-    /// What a file that is neither on the chip nor a scratch file holds now.
-    fn content(&self, node: Node) -> Vec<u8> {
-        let image = &self.chip.image;
-        let description = image.description();
-        match node {
-            Node::JedecId => format!("{}\n", description.jedec_id).into_bytes(),
-            Node::Info => info::render(&self.device, description, &image.report()),
-            Node::Sfdp => description.sfdp.clone().unwrap_or_default(),
-            Node::UniqueId => description
-                .unique_id
-                .as_deref()
-                .map(|id| format!("{}\n", info::hex(id)).into_bytes())
-                .unwrap_or_default(),
-            Node::Root | Node::Sectors | Node::Raw | Node::Sector(_) | Node::Scratch(_) => Vec::new(),
-        }
-    }
-
-    fn len(&self, node: Node) -> u64 {
-        match node {
-            Node::Root | Node::Sectors => 0,
-            Node::Raw | Node::Sector(_) => u64::from(self.chip.len(node)),
-            _ => self.content(node).len() as u64,
-        }
+    fn scratch(&self) -> &ScratchFiles {
+        &self.entries.scratch
     }
 }
 

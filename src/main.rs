@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             daemon::run(device, config)
         }
         Err(error) => {
-            eprintln!("norfuse: {error}");
+            eprintln!("norfuse: {}", error_text(&error));
             return ExitCode::from(2);
         }
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::MOST_READ_REPEAT;
 use crate::chip::{Speed, Unlock};
 use crate::fs::mount::Flag;
+use crate::fs::partitions::mtdparts;
 
 /// The range of clocks that an SPI flash and a programmer could have in common, in Hz.
 const SPEEDS: std::ops::RangeInclusive<u32> = 1_000..=200_000_000;
@@ -94,6 +95,8 @@ pub(super) struct Options {
     pub(super) no_scrub: bool,
     pub(super) no_journal: bool,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) layout: Option<PathBuf>,
+    pub(super) mtdparts: Option<String>,
     pub(super) sim_realtime: bool,
     pub(super) sim_faults: Option<PathBuf>,
 }
@@ -114,13 +117,19 @@ pub enum Error {
         /// What it was given.
         value: String,
     },
+    /// Partitions are described in a way that nobody understands.
+    #[error("mtdparts")]
+    Mtdparts(#[from] mtdparts::Error),
+    /// Partitions are described twice.
+    #[error("partitions come from a layout or from mtdparts, not from both")]
+    LayoutAndMtdparts,
 }
 
 impl Options {
     /// Reads the lists in the order given; later options win.
     pub(super) fn parse<'a>(lists: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
         let mut options = Self::default();
-        for option in lists.flat_map(|list| list.split(',')).filter(|option| !option.is_empty()) {
+        for option in lists.flat_map(split).filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 Some((name, value)) => options.apply_value(name, value)?,
                 None => options.apply_word(option)?,
@@ -142,7 +151,8 @@ impl Options {
             "no_journal" => self.no_journal = true,
             "unlock" => self.unlock = Some(Unlock::Volatile),
             "sim_realtime" => self.sim_realtime = true,
-            "uid" | "gid" | "umask" | "scratch" | "speed" | "read_repeat" | "state_dir" | "sim_faults" => {
+            "uid" | "gid" | "umask" | "scratch" | "speed" | "read_repeat" | "state_dir" | "layout"
+            | "mtdparts" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
             }
             _ => match Flag::find(word) {
@@ -173,12 +183,34 @@ impl Options {
             }
             "read_repeat" => self.read_repeat = Some(read_repeat(value)?),
             "state_dir" => self.state_dir = Some(PathBuf::from(value)),
+            "layout" => self.layout = Some(PathBuf::from(value)),
+            "mtdparts" => self.mtdparts = Some(value.to_owned()),
             "sim_faults" => self.sim_faults = Some(PathBuf::from(value)),
             _ if is_for_others(name, FOR_OTHERS_WITH_VALUE) => {}
             _ => return Err(Error::Unknown(format!("{name}={value}"))),
         }
         Ok(())
     }
+}
+
+/// The options of a list. The value of `mtdparts` has commas of its own: before another partition, which begins with a digit or `-`
+/// as no option does, and in names, which are in parentheses.
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut commas = text.match_indices(',').map(|(comma, _)| comma);
+        let end = commas.find(|&comma| !goes_on(&text[..comma], &text[comma + 1..])).unwrap_or(text.len());
+        rest = text.get(end + 1..);
+        Some(&text[..end])
+    })
+}
+
+/// Whether the option `before` a comma goes on `behind` it.
+fn goes_on(before: &str, behind: &str) -> bool {
+    before.starts_with("mtdparts=")
+        && (behind.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+            || before.rfind('(') > before.rfind(')'))
 }
 
 fn is_for_others(name: &str, list: &[&str]) -> bool {
@@ -335,6 +367,27 @@ mod tests {
         assert_eq!(parse("speed=auto").unwrap().speed, Some(Speed::Auto));
         assert_eq!(parse("unlock").unwrap().unlock, Some(Unlock::Volatile));
         assert_eq!(parse("unlock=permanent").unwrap().unlock, Some(Unlock::Permanent));
+    }
+
+    #[test]
+    fn the_commas_of_mtdparts_are_its_own() {
+        for (list, mtdparts) in [
+            (
+                "ro,mtdparts=256k(boot),64k(env),2m(kernel),-(rootfs),speed=8M",
+                "256k(boot),64k(env),2m(kernel),-(rootfs)",
+            ),
+            ("ro,mtdparts=nor:64k,64k@1m(a,ro)ro,speed=8M", "nor:64k,64k@1m(a,ro)ro"),
+            ("ro,mtdparts=-,speed=8M", "-"),
+            ("mtdparts=1m,ro,mtdparts=2m,speed=8M", "2m"),
+        ] {
+            let options = parse(list).unwrap();
+            assert_eq!(options.mtdparts.as_deref(), Some(mtdparts), "{list}");
+            assert!(options.mount.read_only, "{list}");
+            assert_eq!(options.speed, Some(Speed::Fixed(8_000_000)), "{list}");
+        }
+        assert_eq!(parse("ro,64k(a)").unwrap_err(), Error::Unknown("64k(a)".to_owned()));
+        assert_eq!(parse("mtdparts=1m,boot").unwrap_err(), Error::Unknown("boot".to_owned()));
+        assert_eq!(parse("mtdparts=1m(a").unwrap().mtdparts.as_deref(), Some("1m(a"));
     }
 
     #[test]

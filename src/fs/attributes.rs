@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{FileAttr, FileType};
 use parking_lot::Mutex;
 
 use super::node::Node;
+use super::partition_table::PartitionTable;
 use crate::image::SECTOR_LEN;
 
 /// Firmware holds secrets: without `umask=` nobody but the owner may read.
@@ -29,6 +31,7 @@ pub struct Ownership {
 #[derive(Debug)]
 pub(super) struct Attributes {
     ownership: Ownership,
+    partitions: Arc<PartitionTable>,
     started: SystemTime,
     times: Mutex<HashMap<Node, Times>>,
     /// Chip files whose attributes the kernel has been told since they last changed.
@@ -43,8 +46,14 @@ struct Times {
 }
 
 impl Attributes {
-    pub(super) fn new(ownership: Ownership) -> Self {
-        Self { ownership, started: SystemTime::now(), times: Mutex::default(), told: Mutex::default() }
+    pub(super) fn new(ownership: Ownership, partitions: Arc<PartitionTable>) -> Self {
+        Self {
+            ownership,
+            partitions,
+            started: SystemTime::now(),
+            times: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     /// The attributes of a file of `size` bytes, for the kernel to keep.
@@ -66,8 +75,8 @@ impl Attributes {
             kind,
             perm: self.permissions(node),
             nlink: match node {
-                Node::Root => 3,
-                Node::Sectors => 2,
+                Node::Root => 4,
+                Node::Sectors | Node::Partitions => 2,
                 _ => 1,
             },
             uid: self.ownership.uid,
@@ -84,13 +93,15 @@ impl Attributes {
         let now = SystemTime::now();
         let mut times = self.times.lock();
         let sectors = (range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN)).map(Node::Sector);
-        for node in sectors.clone().chain([Node::Raw]) {
+        let partitions = self.partitions.overlapping(range).map(Node::Partition);
+        let changed: Vec<Node> = sectors.chain(partitions).chain([Node::Raw]).collect();
+        for &node in &changed {
             let accessed = times.get(&node).map_or(self.started, |times| times.accessed);
             times.insert(node, Times { accessed, modified: now, changed: now });
         }
         drop(times);
         let mut told = self.told.lock();
-        sectors.chain([Node::Raw]).filter(|node| told.remove(node)).collect()
+        changed.into_iter().filter(|node| told.remove(node)).collect()
     }
 
     pub(super) fn set_times(&self, node: Node, accessed: Option<SystemTime>, modified: Option<SystemTime>) {
@@ -120,7 +131,7 @@ impl Attributes {
 
     /// Whether somebody may write to a file.
     pub(super) fn is_writable(&self, node: Node) -> bool {
-        node.is_chip() && !self.ownership.read_only
+        node.is_chip() && !self.ownership.read_only && !self.partitions.is_protected(node)
     }
 
     fn permissions(&self, node: Node) -> u16 {

@@ -121,15 +121,14 @@ impl ChipFiles {
                     });
                     chip.invalidator.drop_copies(copies, then);
                 } else {
-                    chip.invalidator.drop_copies(copies, Box::new(move || drop(unsettled)));
-                    answer();
+                    chip.invalidator.drop_copies_after(answer, copies, Box::new(move || drop(unsettled)));
                 }
             }),
         );
     }
 
     /// Takes in a page that was written through a mapping. The kernel may be holding other pages locked until it is answered,
-    /// so the answer does not wait until other names' copies are dropped. Of the page, only what has been changed in it is taken
+    /// so it is answered first, and other names' copies are dropped after. Of the page, only what has been changed in it is taken
     /// where the same bytes have been written under another name since the kernel read it.
     pub(super) fn write_mapped(
         &self,
@@ -150,8 +149,8 @@ impl ChipFiles {
             Box::new(move |result| match result {
                 Ok(()) => {
                     let copies = chip.outdated_copies(node, offset..offset + len, OwnPages::None);
-                    chip.invalidator.drop_copies(copies, Box::new(move || drop(unsettled)));
-                    done(Ok(()));
+                    let answer = move || done(Ok(()));
+                    chip.invalidator.drop_copies_after(answer, copies, Box::new(move || drop(unsettled)));
                 }
                 Err(error) => done(Err(errno(&error))),
             }),
@@ -200,11 +199,6 @@ impl ChipFiles {
         let copies = self.handles.all_kernel_copies(&self.tree, 0..self.image.size());
         self.invalidator.drop_copies(copies, Box::new(|| {}));
         Ok(())
-    }
-
-    /// Calls `done` when the kernel has dropped what writes until now have outdated.
-    pub(super) fn settle(&self, done: impl FnOnce() + Send + 'static) {
-        self.invalidator.drop_before(Box::new(done));
     }
 
     /// Takes note that `range` of `node` has been written, and returns what the kernel has that is outdated by that. Now, not

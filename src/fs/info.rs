@@ -1,15 +1,46 @@
 //! `info.json`: what is known about the chip and what norfuse has done with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::image::{Description, Presence, Report, SECTOR_LEN};
+use super::partition_table::PartitionTable;
+use super::partitions::{Partition, Source};
+use super::survey::Survey;
+use crate::image::{Description, Image, Presence, Report, SECTOR_LEN};
+
+/// What `info.json` is made of.
+pub(super) struct InfoFile {
+    pub(super) image: Arc<Image>,
+    /// The device's name.
+    pub(super) device: String,
+    pub(super) table: Arc<PartitionTable>,
+    pub(super) survey: Arc<Survey>,
+}
+
+impl InfoFile {
+    /// What it holds now.
+    pub(super) fn text(&self) -> Vec<u8> {
+        let partitions = Partitions {
+            source: match self.table.placed().map(|placed| placed.source) {
+                None => "none",
+                Some(Source::Layout) => "layout",
+                Some(Source::Mtdparts) => "mtdparts",
+                Some(Source::Fmap) => "FMAP",
+            },
+            list: self.table.list().iter().map(PartitionEntry::of).collect(),
+            suggestion: self.survey.suggestion(),
+        };
+        render(&self.device, self.image.description(), &self.image.report(), partitions)
+    }
+}
 
 #[derive(Serialize)]
 struct Info<'a> {
     norfuse: &'static str,
     chip: Chip<'a>,
+    partitions: Partitions<'a>,
     protection: Protection<'a>,
     bus: Bus<'a>,
     read: Read,
@@ -29,6 +60,32 @@ struct Chip<'a> {
     page_size: u32,
     erase_sizes: &'a [u32],
     sfdp_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Partitions<'a> {
+    source: &'static str,
+    list: Vec<PartitionEntry<'a>>,
+    suggestion: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PartitionEntry<'a> {
+    name: &'a str,
+    address: String,
+    size: usize,
+    read_only: bool,
+}
+
+impl<'a> PartitionEntry<'a> {
+    fn of(partition: &'a Partition) -> Self {
+        Self {
+            name: &partition.name,
+            address: format!("{:#08x}", partition.range.start),
+            size: partition.range.len(),
+            read_only: partition.read_only,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -90,7 +147,7 @@ struct Counters<'a> {
 }
 
 /// The text of `info.json` for a chip on `device`.
-pub(super) fn render(device: &str, description: &Description, report: &Report) -> Vec<u8> {
+fn render(device: &str, description: &Description, report: &Report, partitions: Partitions<'_>) -> Vec<u8> {
     let counts = &report.counts;
     let info = Info {
         norfuse: env!("CARGO_PKG_VERSION"),
@@ -104,6 +161,7 @@ pub(super) fn render(device: &str, description: &Description, report: &Report) -
             erase_sizes: &description.erase_lens,
             sfdp_bytes: description.sfdp.as_ref().map_or(0, Vec::len),
         },
+        partitions,
         protection: Protection {
             status_registers: description.status_registers.map(|register| format!("{register:02x}")),
             map_a: &description.protection_map_a,

@@ -4,9 +4,11 @@
 //! the FUSE threads must answer first: on one of those it would wait for itself, where not even SIGKILL helps.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use fuser::{INodeNo, Notifier};
+use parking_lot::Mutex;
 
 /// What the kernel may keep of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,7 @@ struct Job {
 /// Where requests are left for the thread.
 #[derive(Clone)]
 pub(super) struct Invalidator {
-    jobs: Sender<Job>,
+    jobs: Arc<Mutex<Sender<Job>>>,
 }
 
 /// What the thread will work on once there is a mount to notify.
@@ -58,7 +60,7 @@ pub struct Invalidations {
 
 pub(super) fn invalidator() -> (Invalidator, Invalidations) {
     let (sender, receiver) = channel();
-    (Invalidator { jobs: sender }, Invalidations { jobs: receiver })
+    (Invalidator { jobs: Arc::new(Mutex::new(sender)) }, Invalidations { jobs: receiver })
 }
 
 impl Invalidator {
@@ -70,15 +72,27 @@ impl Invalidator {
         self.send(Job { copies, then });
     }
 
-    /// Calls `then` when all that it has been asked for until now is done.
-    pub(super) fn drop_before(&self, then: Then) {
+    /// Answers a caller, who may be holding locked what is to be dropped, and has the kernel drop `copies` after that.
+    pub(super) fn drop_copies_after(&self, answer: impl FnOnce(), copies: Vec<KernelCopy>, then: Then) {
+        // With the queue locked: whoever asks, because of that answer, for everything to be settled comes behind this.
+        let jobs = self.jobs.lock();
+        answer();
+        send(&jobs, Job { copies, then });
+    }
+
+    /// Calls `then` when everything is gone that was to be dropped until now.
+    pub(super) fn settle(&self, then: Then) {
         self.send(Job { copies: Vec::new(), then });
     }
 
     fn send(&self, job: Job) {
-        if let Err(unsent) = self.jobs.send(job) {
-            (unsent.0.then)();
-        }
+        send(&self.jobs.lock(), job);
+    }
+}
+
+fn send(jobs: &Sender<Job>, job: Job) {
+    if let Err(unsent) = jobs.send(job) {
+        (unsent.0.then)();
     }
 }
 

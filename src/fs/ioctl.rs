@@ -74,7 +74,7 @@ impl FlashFs {
         if !node.is_chip() {
             return done(Err(Errno::ENOTTY));
         }
-        let size = self.chip.len(node);
+        let size = self.chip().len(node);
         let nothing = |result: Result<(), Errno>| result.map(|()| (0, Vec::new()));
         match command {
             MEMGETINFO => done(Ok((0, self.mtd_info(node)))),
@@ -84,7 +84,7 @@ impl FlashFs {
                 _ if !handle.is_writable => done(Err(Errno::EPERM)),
                 Ok(range) => {
                     handle.mark_written();
-                    let chip = self.chip.clone();
+                    let chip = self.chip().clone();
                     worker::start(
                         "erase",
                         move || erase(&chip, node, range),
@@ -101,7 +101,7 @@ impl FlashFs {
                 done(Err(Errno::EOPNOTSUPP));
             }
             BLKFLSBUF => {
-                let chip = self.chip.clone();
+                let chip = self.chip().clone();
                 worker::start(
                     "flush",
                     move || chip.flush_and_forget(node),
@@ -114,11 +114,11 @@ impl FlashFs {
 
     /// `struct mtd_info_user`.
     fn mtd_info(&self, node: Node) -> Vec<u8> {
-        let flags = if self.chip.attributes.is_writable(node) { CAP_NOR_FLASH } else { CAP_ROM };
+        let flags = if self.chip().attributes.is_writable(node) { CAP_NOR_FLASH } else { CAP_ROM };
         let mut info = vec![NOR_FLASH, 0, 0, 0];
         let write_size = 1u32;
         let out_of_band_size = 0u32;
-        for field in [flags, self.chip.len(node), SECTOR_LEN, write_size, out_of_band_size] {
+        for field in [flags, self.chip().len(node), SECTOR_LEN, write_size, out_of_band_size] {
             info.extend_from_slice(&field.to_ne_bytes());
         }
         info.extend_from_slice(&[0; 8]);
@@ -130,10 +130,10 @@ impl FlashFs {
         if !handle.is_writable {
             return Err(Errno::EPERM);
         }
-        let range = range(input, self.chip.len(node))?;
-        let base = self.chip.tree.chip_range(node).start;
+        let range = range(input, self.chip().len(node))?;
+        let base = self.chip().tree.chip_range(node).start;
         let addresses = base + range.start..base + range.end;
-        let is_open = self.chip.image.description().is_protected(&addresses) == Some(false);
+        let is_open = self.chip().image.description().is_protected(&addresses) == Some(false);
         if is_open || self.unlocks {
             return Ok(());
         }
@@ -147,8 +147,8 @@ impl FlashFs {
 
     /// Whether a whole file is protected: the kernel does not pass on which part of it is meant.
     fn is_locked(&self, node: Node) -> Result<bool, Errno> {
-        let addresses = self.chip.tree.chip_range(node);
-        self.chip.image.description().is_protected(&addresses).ok_or(Errno::EOPNOTSUPP)
+        let addresses = self.chip().tree.chip_range(node);
+        self.chip().image.description().is_protected(&addresses).ok_or(Errno::EOPNOTSUPP)
     }
 }
 

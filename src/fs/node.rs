@@ -2,9 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
+use std::sync::Arc;
 
 use fuser::{FileType, INodeNo};
 
+use super::partition_table::PartitionTable;
 use crate::image::SECTOR_LEN;
 
 /// A file or directory.
@@ -17,6 +19,10 @@ pub(super) enum Node {
     Sectors,
     /// `sectors/XXXXXX.bin`, by sector number.
     Sector(u32),
+    /// `partitions`.
+    Partitions,
+    /// `partitions/NAME.bin`, by the number of the partition.
+    Partition(u32),
     JedecId,
     Info,
     Sfdp,
@@ -26,8 +32,10 @@ pub(super) enum Node {
 }
 
 const FIRST_SECTOR_INODE: u64 = 0x1000;
+/// Behind those of the sectors of any chip with four address bytes.
+const FIRST_PARTITION_INODE: u64 = 0x200_0000;
 
-/// Above those of all sectors.
+/// Behind those of all partitions.
 const FIRST_SCRATCH_INODE: u64 = 1 << 32;
 
 impl Node {
@@ -40,20 +48,22 @@ impl Node {
             Self::Info => 5,
             Self::Sfdp => 6,
             Self::UniqueId => 7,
+            Self::Partitions => 8,
             Self::Sector(number) => FIRST_SECTOR_INODE + u64::from(number),
+            Self::Partition(number) => FIRST_PARTITION_INODE + u64::from(number),
             Self::Scratch(number) => FIRST_SCRATCH_INODE + number,
         })
     }
 
     pub(super) fn kind(self) -> FileType {
         match self {
-            Self::Root | Self::Sectors => FileType::Directory,
+            Self::Root | Self::Sectors | Self::Partitions => FileType::Directory,
             _ => FileType::RegularFile,
         }
     }
 
     pub(super) fn is_chip(self) -> bool {
-        matches!(self, Self::Raw | Self::Sector(_))
+        matches!(self, Self::Raw | Self::Sector(_) | Self::Partition(_))
     }
 
     pub(super) fn is_directory(self) -> bool {
@@ -66,6 +76,7 @@ impl Node {
 pub(super) struct Tree {
     size: u32,
     root: Vec<(Node, OsString)>,
+    partitions: Arc<PartitionTable>,
 }
 
 impl Tree {
@@ -73,6 +84,7 @@ impl Tree {
         let mut root = vec![
             (Node::Raw, OsString::from("raw.bin")),
             (Node::Sectors, OsString::from("sectors")),
+            (Node::Partitions, OsString::from("partitions")),
             (Node::JedecId, OsString::from("jedec_id")),
             (Node::Info, OsString::from("info.json")),
         ];
@@ -82,12 +94,17 @@ impl Tree {
         if has_unique_id {
             root.push((Node::UniqueId, OsString::from("unique_id")));
         }
-        Self { size, root }
+        Self { size, root, partitions: Arc::default() }
+    }
+
+    /// The same with the partitions of `table`.
+    pub(super) fn with_partitions(self, table: Arc<PartitionTable>) -> Self {
+        Self { partitions: table, ..self }
     }
 
     /// How many files and directories there are.
     pub(super) fn node_count(&self) -> u64 {
-        1 + self.root.len() as u64 + u64::from(self.sector_count())
+        1 + self.root.len() as u64 + u64::from(self.sector_count() + self.partitions.count())
     }
 
     /// The node with an inode number, if there is one. Whether there is such a scratch file is not known here.
@@ -97,6 +114,12 @@ impl Tree {
         }
         if let Some(number) = inode.0.checked_sub(FIRST_SCRATCH_INODE) {
             return Some(Node::Scratch(number));
+        }
+        if let Some(offset) = inode.0.checked_sub(FIRST_PARTITION_INODE) {
+            return u32::try_from(offset)
+                .ok()
+                .filter(|&number| number < self.partitions.count())
+                .map(Node::Partition);
         }
         if let Some(offset) = inode.0.checked_sub(FIRST_SECTOR_INODE) {
             return u32::try_from(offset)
@@ -111,6 +134,7 @@ impl Tree {
         match parent {
             Node::Root => self.root.iter().find(|(_, entry)| entry == name).map(|&(node, _)| node),
             Node::Sectors => self.sector(name),
+            Node::Partitions => self.partitions.find(name).map(Node::Partition),
             _ => None,
         }
     }
@@ -125,6 +149,7 @@ impl Tree {
         match directory {
             Node::Root => self.root.get(index as usize).cloned(),
             Node::Sectors if index < self.sector_count() => Some((Node::Sector(index), sector_name(index))),
+            Node::Partitions => Some((Node::Partition(index), self.partitions.file_name(index)?)),
             _ => None,
         }
     }
@@ -134,20 +159,27 @@ impl Tree {
         match node {
             Node::Raw => 0..self.size,
             Node::Sector(number) => number * SECTOR_LEN..(number + 1) * SECTOR_LEN,
+            Node::Partition(number) => {
+                self.partitions.get(number).map_or(0..0, |partition| partition.range.clone())
+            }
             _ => 0..0,
         }
     }
 
     /// Where a chip file is, for people.
     pub(super) fn path(&self, node: Node) -> String {
-        match node {
-            Node::Sector(number) => format!("sectors/{}", sector_name(number).to_string_lossy()),
-            _ => self
-                .root
-                .iter()
-                .find(|&&(entry, _)| entry == node)
-                .map_or_else(String::new, |(_, name)| name.to_string_lossy().into_owned()),
-        }
+        let entry = |entry: &(Node, OsString)| entry.1.clone();
+        let (directory, name) = match node {
+            Node::Sector(number) => ("sectors/", Some(sector_name(number))),
+            Node::Partition(number) => ("partitions/", self.partitions.file_name(number)),
+            _ => ("", self.root.iter().find(|&&(known, _)| known == node).map(entry)),
+        };
+        format!("{directory}{}", name.unwrap_or_default().to_string_lossy())
+    }
+
+    /// Whether the user or the chip has said that a chip file must not be written.
+    pub(super) fn is_protected(&self, node: Node) -> bool {
+        self.partitions.is_protected(node)
     }
 
     fn sector_count(&self) -> u32 {
@@ -169,16 +201,20 @@ fn sector_name(number: u32) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use super::super::partitions::{Partition, Placed, Source};
     use super::*;
 
     fn tree() -> Tree {
-        Tree::new(16 << 20, true, false)
+        let partition = |name: &str, range, read_only| Partition { name: name.to_owned(), range, read_only };
+        let list = vec![partition("boot", 0..0x4_0000, true), partition("odd", 0x101..0x202, false)];
+        let table = PartitionTable::new(Some(Placed { source: Source::Layout, list }));
+        Tree::new(16 << 20, true, false).with_partitions(Arc::new(table))
     }
 
     #[test]
     fn every_entry_is_found_by_name_and_by_inode() {
         let tree = tree();
-        for directory in [Node::Root, Node::Sectors] {
+        for directory in [Node::Root, Node::Sectors, Node::Partitions] {
             let mut index = 2;
             while let Some((node, name)) = tree.entry(directory, index) {
                 assert_eq!(tree.lookup(directory, &name), Some(node));
@@ -188,6 +224,17 @@ mod tests {
         }
         assert_eq!(tree.entry(Node::Sectors, 2 + 4096), None);
         assert_eq!(tree.entry(Node::Sectors, 2 + 4095).unwrap().1, "fff000.bin");
+        assert_eq!(tree.entry(Node::Partitions, 2 + 1).unwrap().1, "odd.bin");
+        assert_eq!(tree.entry(Node::Partitions, 2 + 2), None);
+    }
+
+    #[test]
+    fn a_partition_shows_its_bytes_and_may_be_protected() {
+        let tree = tree();
+        let lookup = |name: &str| tree.lookup(Node::Partitions, OsStr::new(name)).unwrap();
+        assert_eq!(tree.chip_range(lookup("odd.bin")), 0x101..0x202);
+        assert!(tree.is_protected(lookup("boot.bin")) && !tree.is_protected(lookup("odd.bin")));
+        assert!(!tree.is_protected(Node::Raw));
     }
 
     #[test]

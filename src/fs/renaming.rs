@@ -36,7 +36,7 @@ impl FlashFs {
         done: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
         let directories = [from.directory, to.directory];
-        let attributes = Arc::clone(&self.chip.attributes);
+        let attributes = Arc::clone(&self.chip().attributes);
         let done = move |result: Result<(), Errno>| {
             if result.is_ok() {
                 attributes.touch_directories(directories);
@@ -45,24 +45,26 @@ impl FlashFs {
         };
         match self.what_to_rename(from, to, flags) {
             Err(error) => done(Err(error)),
-            Ok(Rename::Scratch { number, to }) => done(self.scratch.rename(number, to).map_err(Errno::from)),
+            Ok(Rename::Scratch { number, to }) => {
+                done(self.scratch().rename(number, to).map_err(Errno::from))
+            }
             Ok(Rename::Exchange { one, other }) => {
-                done(self.scratch.exchange(one, other).map_err(Errno::from));
+                done(self.scratch().exchange(one, other).map_err(Errno::from));
             }
             Ok(Rename::OntoChip { number, name, target }) => {
-                let (chip, scratch) = (self.chip.clone(), Arc::clone(&self.scratch));
+                let (chip, scratch) = (self.chip().clone(), Arc::clone(&self.entries.scratch));
                 worker::start("rename", move || put_on_chip(&chip, &scratch, number, &name, target), done);
             }
             Ok(Rename::FromChip { source, to }) => {
-                let (chip, scratch) = (self.chip.clone(), Arc::clone(&self.scratch));
+                let (chip, scratch) = (self.chip().clone(), Arc::clone(&self.entries.scratch));
                 worker::start("rename", move || copy_from_chip(&chip, &scratch, source, to), done);
             }
         }
     }
 
     fn what_to_rename(&self, from: &Place, to: Place, flags: RenameFlags) -> Result<Rename, Errno> {
-        let source = self.find(from).ok_or(Errno::ENOENT)?;
-        let target = self.find(&to);
+        let source = self.entries.find(from).ok_or(Errno::ENOENT)?;
+        let target = self.entries.find(&to);
         if target.is_some() && flags.contains(RenameFlags::RENAME_NOREPLACE) {
             return Err(Errno::EEXIST);
         }
@@ -78,6 +80,7 @@ impl FlashFs {
         }
         match (source, target) {
             (Node::Scratch(number), None | Some(Node::Scratch(_))) => Ok(Rename::Scratch { number, to }),
+            (Node::Scratch(_), Some(target)) if self.chip().tree.is_protected(target) => Err(Errno::EACCES),
             (Node::Scratch(number), Some(target)) if target.is_chip() => {
                 let name = from.name.to_string_lossy().into_owned();
                 Ok(Rename::OntoChip { number, name, target })

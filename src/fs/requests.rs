@@ -14,6 +14,7 @@ use fuser::{
 };
 
 use super::callers::Shared;
+use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
 use super::scratch;
@@ -27,8 +28,6 @@ const GENERATION: Generation = Generation(0);
 
 /// A request that sits in here cannot be interrupted, so none may ask for more than this: 33 ms of bus at 32 MHz.
 pub(super) const LONGEST_REQUEST: u32 = 128 << 10;
-
-pub(super) const LONGEST_NAME: u32 = 255;
 
 impl Filesystem for FlashFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -47,24 +46,30 @@ impl Filesystem for FlashFs {
             log::debug!("the kernel limits writes to {nearest} bytes");
         }
         let maps_direct_files = !self.page_cache && offered.contains(InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP);
-        self.chip.maps_direct_files.store(maps_direct_files, Ordering::Relaxed);
+        self.chip().maps_direct_files.store(maps_direct_files, Ordering::Relaxed);
         log::debug!("chip files pass the page cache by: {maps_direct_files}");
         self.callers.start()
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.place(parent, name).and_then(|place| self.find(&place).ok_or(Errno::ENOENT));
-        match found.and_then(|node| Ok((node, self.attributes(node).ok_or(Errno::ENOENT)?))) {
-            Ok((node, attributes)) => {
-                reply.entry_with_ttls(&attributes_ttl(node), &name_ttl(node), &attributes, GENERATION);
+        let place = match self.entries.place(parent, name) {
+            Ok(place) => place,
+            Err(error) => return reply.error(error),
+        };
+        self.entries.once_known(place.directory, move |entries| {
+            let found = entries.find(&place).and_then(|node| Some((node, entries.attributes(node)?)));
+            match found {
+                Some((node, attributes)) => {
+                    reply.entry_with_ttls(&attributes_ttl(node), &name_ttl(node), &attributes, GENERATION);
+                }
+                None => reply.error(Errno::ENOENT),
             }
-            Err(error) => reply.error(error),
-        }
+        });
     }
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let node = self.chip.tree.node(inode);
-        match node.and_then(|node| Some((node, self.attributes(node)?))) {
+        let node = self.chip().tree.node(inode);
+        match node.and_then(|node| Some((node, self.entries.attributes(node)?))) {
             Some((node, attributes)) => reply.attr(&attributes_ttl(node), &attributes),
             None => reply.error(Errno::ENOENT),
         }
@@ -88,7 +93,7 @@ impl Filesystem for FlashFs {
         _flags: Option<fuser::BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let Some(node) = self.chip.tree.node(inode) else {
+        let Some(node) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
         let handle = handle.and_then(|handle| self.handles().find(handle));
@@ -97,21 +102,21 @@ impl Filesystem for FlashFs {
         let (accessed, modified) = (accessed.map(moment), modified.map(moment));
         if let Node::Scratch(number) = changed {
             let changes = scratch::Changes { mode, uid, gid, accessed, modified };
-            let result = size.map_or(Ok(()), |size| self.scratch.resize(number, size));
-            let result = result.and_then(|()| self.scratch.change(number, changes));
-            return match (result, self.scratch.attributes(number)) {
+            let result = size.map_or(Ok(()), |size| self.scratch().resize(number, size));
+            let result = result.and_then(|()| self.scratch().change(number, changes));
+            return match (result, self.scratch().attributes(number)) {
                 (Ok(()), Some(attributes)) => reply.attr(&attributes_ttl(node), &attributes),
                 (Ok(()), None) => reply.error(Errno::ENOENT),
                 (Err(error), _) => reply.error(error.into()),
             };
         }
-        if !self.chip.attributes.matches(changed, mode, uid, gid) {
+        if !self.chip().attributes.matches(changed, mode, uid, gid) {
             return reply.error(Errno::EPERM);
         }
         if accessed.is_some() || modified.is_some() {
-            self.chip.attributes.set_times(changed, accessed, modified);
+            self.chip().attributes.set_times(changed, accessed, modified);
         }
-        let attributes = self.attributes(node);
+        let attributes = self.entries.attributes(node);
         let done = move |result: Result<(), Errno>| match (result, attributes) {
             (Ok(()), Some(attributes)) => reply.attr(&attributes_ttl(node), &attributes),
             (Ok(()), None) => reply.error(Errno::ENOENT),
@@ -120,6 +125,7 @@ impl Filesystem for FlashFs {
         match size {
             None => done(Ok(())),
             Some(_) if !changed.is_chip() => done(Err(Errno::EPERM)),
+            Some(_) if self.chip().tree.is_protected(changed) => done(Err(Errno::EACCES)),
             Some(size) => {
                 let handle = handle.or_else(|| self.handles().just_opened(changed, request.pid()));
                 self.truncate(changed, size, handle, done);
@@ -128,13 +134,14 @@ impl Filesystem for FlashFs {
     }
 
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let Some(node) = self.chip.tree.node(inode) else {
+        let Some(node) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        match self.open_handle(request, node, flags.0) {
+        let opener = request.pid();
+        self.entries.once_readable(node, move |entries| match entries.open(node, flags.0, opener) {
             Ok((handle, flags)) => reply.opened(handle, flags),
             Err(error) => reply.error(error),
-        }
+        });
     }
 
     fn read(
@@ -154,7 +161,7 @@ impl Filesystem for FlashFs {
         handle.mark_used();
         let mut reply = reply;
         if let Node::Scratch(number) = handle.node() {
-            let answered = self.scratch.read(number, offset, size, |bytes| match bytes {
+            let answered = self.scratch().read(number, offset, size, |bytes| match bytes {
                 Ok(bytes) => {
                     reply.data(bytes);
                     None
@@ -175,7 +182,7 @@ impl Filesystem for FlashFs {
             let range = clamp(offset, size, handle.content.len());
             return reply.data(&handle.content[range]);
         }
-        let chip = self.chip.tree.chip_range(node);
+        let chip = self.chip().tree.chip_range(node);
         let range = clamp(offset, size, chip.len());
         if range.is_empty() {
             return reply.data(&[]);
@@ -183,7 +190,7 @@ impl Filesystem for FlashFs {
         // Within the file, so within the chip, whose size fits.
         let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
         self.callers.answer(request, reply, |reply| {
-            self.chip.image.read(
+            self.chip().image.read(
                 chip.start + start..chip.start + end,
                 Box::new(move |result| match (reply.take(), result) {
                     (None, _) => {}
@@ -210,7 +217,7 @@ impl Filesystem for FlashFs {
             return reply.error(Errno::EBADF);
         };
         if let Node::Scratch(number) = handle.node() {
-            match self.scratch.write(number, offset, data) {
+            match self.scratch().write(number, offset, data) {
                 Ok(()) => return reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
                 Err(scratch::Error::BecameChip) => {}
                 Err(error) => return reply.error(error.into()),
@@ -255,11 +262,13 @@ impl Filesystem for FlashFs {
                 if handle.node().is_chip() {
                     handle.mark_written();
                 }
-                let chip = self.chip.clone();
+                let invalidator = self.chip().invalidator.clone();
                 self.callers.answer(request, reply, |reply| {
-                    // What was stored in a mapping is seen under all names once msync has returned.
-                    let settle = move |result| chip.settle(move || answer(&reply, result));
-                    self.commit_handle(handle, settle);
+                    self.commit_handle(handle, move |result| {
+                        // Of pages that came from a mapping the kernel has been told already, but other names' copies are only
+                        // just being dropped: who writes to one of those next must not bring back what it held before.
+                        invalidator.settle(Box::new(move || answer(&reply, result)));
+                    });
                 });
             }
             None => reply.error(Errno::EBADF),
@@ -279,7 +288,7 @@ impl Filesystem for FlashFs {
         reply.ok();
         if let Some(handle) = self.handles().close(handle) {
             if let Node::Scratch(number) = handle.opened {
-                self.scratch.close(number);
+                self.scratch().close(number);
             }
             // Nobody can be told any more; the image logs what fails and keeps it pending.
             self.commit_handle(handle, |_| {});
@@ -294,17 +303,19 @@ impl Filesystem for FlashFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let Some(directory) = self.chip.tree.node(inode) else {
+        let Some(directory) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        let mut cookie = offset;
-        while let Some((node, name, next)) = self.entry_behind(directory, cookie) {
-            if reply.add(node.inode(), next, node.kind(), name) {
-                break;
+        self.entries.once_known(directory, move |entries| {
+            let mut cookie = offset;
+            while let Some(entry) = entries.behind(directory, cookie) {
+                if reply.add(entry.node.inode(), entry.cookie, entry.node.kind(), entry.name) {
+                    break;
+                }
+                cookie = entry.cookie;
             }
-            cookie = next;
-        }
-        reply.ok();
+            reply.ok();
+        });
     }
 
     fn readdirplus(
@@ -315,20 +326,22 @@ impl Filesystem for FlashFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let Some(directory) = self.chip.tree.node(inode) else {
+        let Some(directory) = self.chip().tree.node(inode) else {
             return reply.error(Errno::ENOENT);
         };
-        let mut cookie = offset;
-        while let Some((node, name, next)) = self.entry_behind(directory, cookie) {
-            // A scratch file that has just gone is passed over.
-            if let Some(attributes) = self.attributes(node) {
-                if reply.add(node.inode(), next, name, &name_ttl(node), &attributes, GENERATION) {
-                    break;
+        self.entries.once_known(directory, move |entries| {
+            let mut cookie = offset;
+            while let Some(Entry { node, name, cookie: next }) = entries.behind(directory, cookie) {
+                // A scratch file that has just gone is passed over.
+                if let Some(attributes) = entries.attributes(node) {
+                    if reply.add(node.inode(), next, name, &name_ttl(node), &attributes, GENERATION) {
+                        break;
+                    }
                 }
+                cookie = next;
             }
-            cookie = next;
-        }
-        reply.ok();
+            reply.ok();
+        });
     }
 
     fn fsyncdir(
@@ -344,8 +357,8 @@ impl Filesystem for FlashFs {
 
     /// The chip, which is always full; scratch files take no space on it.
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        let sectors = u64::from(self.chip.image.size() / SECTOR_LEN);
-        let files = self.chip.tree.node_count() + self.scratch.count();
+        let sectors = u64::from(self.chip().image.size() / SECTOR_LEN);
+        let files = self.chip().tree.node_count() + self.scratch().count();
         reply.statfs(sectors, 0, 0, files, 0, SECTOR_LEN, LONGEST_NAME, SECTOR_LEN);
     }
 
@@ -359,11 +372,12 @@ impl Filesystem for FlashFs {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let created = self.place(parent, name).and_then(|place| {
+        let entries = &self.entries;
+        let created = entries.place(parent, name).and_then(|place| {
             let attributes = scratch::Attributes::new(mode & !umask, request.uid(), request.gid());
-            let node = self.create_scratch(place, attributes)?;
-            let (handle, flags) = self.open_handle(request, node, flags)?;
-            Ok((node, self.attributes(node).ok_or(Errno::ENOENT)?, handle, flags))
+            let node = entries.create(place, attributes)?;
+            let (handle, flags) = entries.open(node, flags, request.pid())?;
+            Ok((node, entries.attributes(node).ok_or(Errno::ENOENT)?, handle, flags))
         });
         match created {
             Ok((node, attributes, handle, flags)) => {
@@ -374,7 +388,7 @@ impl Filesystem for FlashFs {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        match self.place(parent, name).and_then(|place| self.unlink_entry(&place)) {
+        match self.entries.place(parent, name).and_then(|place| self.entries.unlink(&place)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(error),
         }
@@ -390,7 +404,7 @@ impl Filesystem for FlashFs {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        match (self.place(parent, name), self.place(new_parent, new_name)) {
+        match (self.entries.place(parent, name), self.entries.place(new_parent, new_name)) {
             (Ok(from), Ok(to)) => self.callers.answer(request, reply, |reply| {
                 self.rename_entry(&from, to, flags, move |result| answer(&reply, result));
             }),
@@ -540,7 +554,7 @@ impl Filesystem for FlashFs {
 /// renamed the kernel takes its own view of what is where, which differs: the chip file is still there, and what was renamed over
 /// it is gone.
 fn name_ttl(node: Node) -> Duration {
-    if node == Node::Sectors { TTL } else { Duration::ZERO }
+    if node.is_directory() && node != Node::Root { TTL } else { Duration::ZERO }
 }
 
 /// How long the kernel may keep attributes: until it is told that they have changed. `info.json` is another one each time.

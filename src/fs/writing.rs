@@ -29,7 +29,7 @@ impl FlashFs {
             (Some(reply), Err(error)) => reply.error(error),
         };
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let range = clamp(offset, size, self.chip.len(node) as usize);
+        let range = clamp(offset, size, self.chip().len(node) as usize);
         if range.is_empty() {
             return done(if data.is_empty() { Ok(0) } else { Err(Errno::ENOSPC) });
         }
@@ -38,7 +38,7 @@ impl FlashFs {
         let done = move |result: Result<(), Errno>| done(result.map(|()| end - start));
         if flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
             handle.mark_written();
-            return self.chip.write_mapped(node, start, data, done);
+            return self.chip().write_mapped(node, start, data, done);
         }
         let zeros_from = handle.place_write(start, end);
         self.write_gap(handle, node, zeros_from, start, data, done);
@@ -54,7 +54,7 @@ impl FlashFs {
         done: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
         let commit = handle.is_synchronous;
-        self.chip.write(Write { node, zeros_from, offset, data, is_by_handle: true, commit }, done);
+        self.chip().write(Write { node, zeros_from, offset, data, is_by_handle: true, commit }, done);
     }
 
     /// Puts what a handle's file has pending on the chip, if the handle has written. A handle that has ever written is also told,
@@ -67,8 +67,8 @@ impl FlashFs {
         if !handle.is_writer() {
             return done(Ok(()));
         }
-        let range = self.chip.tree.chip_range(handle.node());
-        let image = Arc::clone(&self.chip.image);
+        let range = self.chip().tree.chip_range(handle.node());
+        let image = Arc::clone(&self.chip().image);
         let has_written = handle.take_written();
         let tell = {
             let range = range.clone();
@@ -85,7 +85,7 @@ impl FlashFs {
                 done(result.map_err(|error| errno(&error)));
             }
         };
-        if has_written { self.chip.image.commit(range, Box::new(tell)) } else { tell(Ok(())) }
+        if has_written { self.chip().image.commit(range, Box::new(tell)) } else { tell(Ok(())) }
     }
 
     /// The truncation part of a setattr on a chip file. `done` is called when the file reads as it should.
@@ -97,7 +97,7 @@ impl FlashFs {
         done: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
         let len = match u32::try_from(size) {
-            Ok(len) if len <= self.chip.len(node) => len,
+            Ok(len) if len <= self.chip().len(node) => len,
             _ => return done(Err(Errno::EFBIG)),
         };
         let zeros_from = handle.as_ref().and_then(|handle| handle.truncate(len));

@@ -19,6 +19,9 @@ pub(super) struct Cache {
     /// As long as the chip; the system backs a page with memory when it is first filled.
     bytes: Vec<u8>,
     trust: Vec<Trust>,
+    /// When each sector was last filled, counted in fills.
+    filled: Vec<u64>,
+    fills: u64,
     /// Sectors that are not [`Trust::Unknown`].
     cached_count: usize,
     verified_count: usize,
@@ -28,7 +31,14 @@ impl Cache {
     pub(super) fn new(size: u32) -> Self {
         let sectors = (size / SECTOR_LEN) as usize;
         let trust = vec![Trust::Unknown; sectors];
-        Self { bytes: vec![0; size as usize], trust, cached_count: 0, verified_count: 0 }
+        Self {
+            bytes: vec![0; size as usize],
+            trust,
+            filled: vec![0; sectors],
+            fills: 0,
+            cached_count: 0,
+            verified_count: 0,
+        }
     }
 
     pub(super) fn size(&self) -> u32 {
@@ -49,6 +59,16 @@ impl Cache {
 
     pub(super) fn is_cached(&self, sector: u32) -> bool {
         self.trust(sector) != Trust::Unknown
+    }
+
+    /// How often it has been filled.
+    pub(super) fn moment(&self) -> u64 {
+        self.fills
+    }
+
+    /// Whether a sector is cached and has been filled after `moment`.
+    pub(super) fn is_newer(&self, sector: u32, moment: u64) -> bool {
+        self.is_cached(sector) && self.filled[sector as usize] > moment
     }
 
     /// The first sector from `from` on, around the end of the chip if need be, that has been read only once.
@@ -75,8 +95,10 @@ impl Cache {
         let start = address as usize;
         self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
         let first = start / SECTOR_LEN as usize;
+        self.fills += 1;
         for index in first..first + bytes.len() / SECTOR_LEN as usize {
             self.set_trust(index, trust);
+            self.filled[index] = self.fills;
         }
     }
 
@@ -120,6 +142,22 @@ mod tests {
         assert_eq!(cache.cached_count(), 1);
         assert!(!cache.is_cached(1));
     }
+
+    #[test]
+    fn what_is_filled_again_is_newer_and_what_is_forgotten_is_not() {
+        let mut cache = Cache::new(4 * SECTOR_LEN);
+        cache.fill(SECTOR_LEN, &[7; 2 * SECTOR_LEN as usize], Trust::ReadOnce);
+        let newer =
+            |cache: &Cache, moment| (0..5).map(|sector| cache.is_newer(sector, moment)).collect::<Vec<_>>();
+        assert_eq!(newer(&cache, 0), [false, true, true, false, false]);
+        let moment = cache.moment();
+        assert_eq!(newer(&cache, moment), [false; 5]);
+        cache.fill(SECTOR_LEN, &[8; SECTOR_LEN as usize], Trust::ReadOnce);
+        assert_eq!(newer(&cache, moment), [false, true, false, false, false]);
+        cache.forget(1);
+        assert_eq!(newer(&cache, moment), [false; 5]);
+    }
+
     #[test]
     fn sectors_that_were_read_once_are_found_in_turn_until_verified() {
         let mut cache = Cache::new(4 * SECTOR_LEN);

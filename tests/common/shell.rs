@@ -19,7 +19,7 @@ const HANG: Duration = Duration::from_secs(300);
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The tools that tests use, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 20] = [
+const TOOLS: [(&str, &str); 23] = [
     ("bash", "bash"),
     ("chmod", "coreutils"),
     ("cmp", "diffutils"),
@@ -28,7 +28,9 @@ const TOOLS: [(&str, &str); 20] = [
     ("df", "coreutils"),
     ("fallocate", "util-linux"),
     ("fusermount3", "fuse3"),
+    ("losetup", "mount"),
     ("ls", "coreutils"),
+    ("mksquashfs", "squashfs-tools"),
     ("mount", "mount"),
     ("mount.fuse3", "fuse3"),
     ("python3", "python3"),
@@ -39,6 +41,7 @@ const TOOLS: [(&str, &str); 20] = [
     ("touch", "coreutils"),
     ("truncate", "coreutils"),
     ("umount", "mount"),
+    ("unsquashfs", "squashfs-tools"),
     ("xxd", "xxd"),
 ];
 

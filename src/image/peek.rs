@@ -1,0 +1,115 @@
+//! For those who search the chip rather than use it: single reads out of order, and what is cached already.
+
+use std::ops::Range;
+
+use super::state::Read;
+use super::{Error, Image, ReadDone, SECTOR_LEN};
+
+/// A run of cached sectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    /// Where it begins on the chip.
+    pub address: u32,
+    /// What it held when it was last read or written.
+    pub bytes: Vec<u8>,
+}
+
+impl Image {
+    /// Reads as [`read`](Self::read) does, for somebody who will not go on behind `range`: nothing is read ahead.
+    ///
+    /// # Errors
+    /// `done` is told [`Error::Read`] when the chip cannot be read.
+    pub fn peek(&self, range: Range<u32>, done: ReadDone) {
+        let mut state = self.shared.state.lock();
+        if state.first_missing(range.clone(), SECTOR_LEN).is_none() {
+            state.answer(range, done);
+        } else if state.stopping {
+            done(Err(Error::Stopped));
+        } else {
+            state.reads.push_back(Read { range, done });
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// The moment, for [`cached_since`](Self::cached_since): it moves on when something gets into the cache.
+    pub fn cache_moment(&self) -> u64 {
+        self.shared.state.lock().cache.moment()
+    }
+
+    /// Copies what is cached of the whole sectors of `range`, if any of it has got into the cache after `moment`; else nothing.
+    /// Everybody else waits meanwhile, so `range` should be short.
+    pub fn cached_since(&self, range: Range<u32>, moment: u64) -> Vec<Cached> {
+        let state = self.shared.state.lock();
+        let sectors = range.start / SECTOR_LEN..range.end.div_ceil(SECTOR_LEN);
+        if !sectors.clone().any(|sector| state.cache.is_newer(sector, moment)) {
+            return Vec::new();
+        }
+        let mut runs: Vec<Cached> = Vec::new();
+        let mut next = None;
+        for sector in sectors.filter(|&sector| state.cache.is_cached(sector)) {
+            let address = sector * SECTOR_LEN;
+            if next != Some(sector) {
+                runs.push(Cached { address, bytes: Vec::new() });
+            }
+            if let Some(run) = runs.last_mut() {
+                run.bytes.extend_from_slice(state.cache.bytes(address..address + SECTOR_LEN));
+            }
+            next = Some(sector + 1);
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::chip::{Chip, Speed};
+    use crate::image::Options;
+    use crate::spi::sim::{Pace, Simulated, demo};
+
+    fn demonstration() -> Image {
+        let bus = Simulated::demonstration(Pace::Virtual);
+        let chip = Chip::identify(Box::new(bus), Speed::Fixed(32_000_000)).unwrap();
+        let options =
+            Options { read_repeat: 1, scrub: false, journal: None, unlock: None, replay_always: false };
+        Image::start(chip, options).unwrap()
+    }
+
+    fn peek(image: &Image, range: Range<u32>) -> Vec<u8> {
+        let (sender, receiver) = channel();
+        image.peek(range, Box::new(move |result| drop(sender.send(result.map(<[u8]>::to_vec)))));
+        receiver.recv().unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_was_peeked_at_is_cached_and_nothing_else() {
+        let image = demonstration();
+        let firmware = demo::firmware();
+        for sector in [0, 1, 3] {
+            let address = sector * SECTOR_LEN;
+            let bytes = peek(&image, address..address + SECTOR_LEN);
+            assert!(bytes == firmware[address as usize..][..SECTOR_LEN as usize]);
+        }
+        let runs = image.cached_since(0..5 * SECTOR_LEN, 0);
+        let shape: Vec<_> = runs.iter().map(|run| (run.address, run.bytes.len())).collect();
+        assert_eq!(shape, [(0, 0x2000), (0x3000, 0x1000)]);
+        for run in &runs {
+            assert!(run.bytes == firmware[run.address as usize..][..run.bytes.len()]);
+        }
+        assert!(image.cached_since(4 * SECTOR_LEN..8 * SECTOR_LEN, 0).is_empty());
+    }
+
+    #[test]
+    fn a_range_is_shown_again_only_once_there_is_something_new_in_it() {
+        let image = demonstration();
+        peek(&image, 0..SECTOR_LEN);
+        let moment = image.cache_moment();
+        assert!(image.cached_since(0..4 * SECTOR_LEN, moment).is_empty());
+        peek(&image, 0..SECTOR_LEN);
+        assert_eq!(image.cache_moment(), moment);
+        peek(&image, SECTOR_LEN..2 * SECTOR_LEN);
+        assert_eq!(image.cached_since(0..4 * SECTOR_LEN, moment)[0].bytes.len(), 0x2000);
+    }
+}
