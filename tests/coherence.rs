@@ -25,7 +25,7 @@ const WINDOW: Range<usize> = 0x3_E000..0x4_2000;
 const WINDOW_LEN: usize = WINDOW.end - WINDOW.start;
 const SECTORS: usize = WINDOW_LEN / SECTOR_LEN;
 
-const CASES: u32 = 40;
+const CASES: u32 = 80;
 
 /// How the kernel treats chip files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
