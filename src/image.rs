@@ -11,6 +11,7 @@ mod description;
 mod draft;
 mod error;
 pub mod journal;
+mod journal_thread;
 mod peek;
 mod pending;
 pub mod plan;
@@ -36,7 +37,7 @@ use replaced::Origin;
 pub use replaced::Writer;
 use state::{Read, State, Write, tell};
 
-use crate::chip::{Calibration, Chip, Counters, Totals, Unlock};
+use crate::chip::{Calibration, Chip, Counters, Times, Totals, Unlock};
 
 /// The grain of the cache in bytes: the smallest erase unit of nearly every chip.
 pub const SECTOR_LEN: u32 = 4096;
@@ -131,6 +132,8 @@ pub struct Report {
     pub failed: Vec<(u32, Error)>,
     /// What the image has had to do.
     pub counts: Counts,
+    /// How long the chip stays busy with what, as far as it has shown.
+    pub times: Times,
     /// What has passed over the wire.
     pub totals: Totals,
 }
@@ -159,7 +162,7 @@ impl Image {
         });
         let counters = chip.counters();
         let description = Description::of(&chip);
-        let recovery = Recovery::new(journal);
+        let recovery = Recovery::new(journal, &records)?;
         let care = Care { read_repeat: options.read_repeat, scrub: options.scrub, unlock: options.unlock };
         let thread = BusThread::new(Arc::clone(&shared), chip, recovery, care);
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run()).map_err(
@@ -296,6 +299,7 @@ impl Image {
             pending_bytes: state.pending.byte_count(),
             failed: state.failed().map(|(address, error)| (address, error.clone())).collect(),
             counts: state.counts,
+            times: state.times.clone(),
             totals: self.counters.totals(),
         }
     }

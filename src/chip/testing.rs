@@ -43,7 +43,8 @@ impl Bus for Tampered {
             let mut bytes = transaction.command.to_vec();
             match &mut transaction.data {
                 Data::Read(data) => {
-                    self.bus.transfer(&mut [Transaction::read(&bytes, data)])?;
+                    self.bus
+                        .transfer(&mut [Transaction::read(&bytes, data).with_delay(transaction.delay)])?;
                     (self.on_read)(self.bus.clock(), data);
                     continue;
                 }
@@ -51,10 +52,51 @@ impl Bus for Tampered {
                 Data::None => {}
             }
             if let Some(bytes) = (self.on_write)(bytes) {
-                self.bus.transfer(&mut [Transaction::command(&bytes)])?;
+                self.bus.transfer(&mut [Transaction::command(&bytes).with_delay(transaction.delay)])?;
             }
         }
         Ok(())
+    }
+
+    fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
+        self.bus.set_clock(hz)
+    }
+
+    fn clock(&self) -> u32 {
+        self.bus.clock()
+    }
+
+    fn max_data_len(&self) -> usize {
+        self.bus.max_data_len()
+    }
+
+    fn now(&self) -> Duration {
+        self.bus.now()
+    }
+
+    fn sleep(&mut self, duration: Duration) {
+        self.bus.sleep(duration);
+    }
+}
+
+/// A bus whose delays last several times as long as asked for.
+pub(super) struct Slow {
+    bus: Box<dyn Bus>,
+    times: u32,
+}
+
+impl Slow {
+    pub(super) fn new(bus: impl Bus + 'static, times: u32) -> Self {
+        Self { bus: Box::new(bus), times }
+    }
+}
+
+impl Bus for Slow {
+    fn transfer(&mut self, transactions: &mut [Transaction<'_>]) -> Result<(), Error> {
+        for transaction in &mut *transactions {
+            transaction.delay *= self.times;
+        }
+        self.bus.transfer(transactions)
     }
 
     fn set_clock(&mut self, hz: u32) -> Result<(), Error> {

@@ -12,14 +12,34 @@ use crate::spi::{Bus, Data, Error, Transaction};
 /// more than a few milliseconds.
 const LONGEST_PIECE: u32 = 64 << 10;
 
+/// Delays are taken to last up to so many times as long as asked for: Linux 6.2 to 6.11 allow twice.
+const LONGEST_STRETCH: f64 = 4.0;
+
+/// Shorter delays tell nothing of that.
+const SHORTEST_TELLING_DELAY: Duration = Duration::from_micros(100);
+
+/// How much one delay tells of how long the next will last.
+const STRETCH_WEIGHT: f64 = 0.125;
+
 pub(super) struct Wire {
     bus: Box<dyn Bus>,
     counters: Arc<Counters>,
+    /// The least time that a message took beyond its bits.
+    overhead: Option<Duration>,
+    /// How many times as long as asked for delays last.
+    stretch: f64,
+}
+
+/// When a message was on its way.
+pub(super) struct Passed {
+    pub(super) started: Duration,
+    pub(super) ended: Duration,
 }
 
 impl Wire {
     pub(super) fn new(bus: Box<dyn Bus>) -> Self {
-        Self { bus, counters: Arc::default() }
+        let counters = Arc::new(Counters::new(bus.pacer()));
+        Self { bus, counters, overhead: None, stretch: 1.0 }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {
@@ -27,9 +47,15 @@ impl Wire {
     }
 
     pub(super) fn run(&mut self, transactions: &mut [Transaction<'_>]) -> Result<(), Error> {
+        self.run_timed(transactions).map(drop)
+    }
+
+    pub(super) fn run_timed(&mut self, transactions: &mut [Transaction<'_>]) -> Result<Passed, Error> {
         let mut bytes_read = 0;
         let mut bytes_written = 0;
+        let mut delay = Duration::ZERO;
         for transaction in &*transactions {
+            delay += transaction.delay;
             bytes_written += transaction.command.len();
             match &transaction.data {
                 Data::None => {}
@@ -38,7 +64,38 @@ impl Wire {
             }
         }
         self.counters.count_message(bytes_read, bytes_written);
-        self.bus.transfer(transactions)
+        let started = self.bus.now();
+        self.bus.transfer(transactions)?;
+        let ended = self.bus.now();
+        let on_wire = self.time_of(bytes_read + bytes_written);
+        self.learn(ended.saturating_sub(started).saturating_sub(on_wire), delay);
+        Ok(Passed { started, ended })
+    }
+
+    /// Learns from what a message took beyond its bits, of which it asked for `delay`.
+    fn learn(&mut self, beyond: Duration, delay: Duration) {
+        if delay.is_zero() {
+            self.overhead = Some(self.overhead.map_or(beyond, |overhead| overhead.min(beyond)));
+        } else if delay >= SHORTEST_TELLING_DELAY {
+            let stretch = beyond.saturating_sub(self.overhead()).div_duration_f64(delay);
+            self.stretch += STRETCH_WEIGHT * (stretch.clamp(1.0, LONGEST_STRETCH) - self.stretch);
+        }
+    }
+
+    /// What a message takes beyond its bits, at least.
+    pub(super) fn overhead(&self) -> Duration {
+        self.overhead.unwrap_or_default()
+    }
+
+    /// The delay to ask for so that about `time` passes.
+    pub(super) fn delay_for(&self, time: Duration) -> Duration {
+        let delay = time.div_f64(self.stretch);
+        Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// How long `bytes` take at the present clock.
+    pub(super) fn time_of(&self, bytes: usize) -> Duration {
+        Duration::from_nanos(bytes as u64 * 8_000_000_000 / u64::from(self.clock().max(1)))
     }
 
     pub(super) fn command(&mut self, opcode: u8) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! is idle. Each of these that takes more than a few lines has a file of its own below.
 
 mod audit;
+mod batch;
 mod commit;
 mod planning;
 mod reading;
@@ -66,7 +67,10 @@ impl BusThread {
             mismatches_at_clock: 0,
             buffer: Vec::new(),
         };
-        thread.show_bus(&mut thread.shared.state.lock());
+        let mut state = thread.shared.state.lock();
+        thread.show_bus(&mut state);
+        state.times = thread.chip.times().clone();
+        drop(state);
         thread
     }
 

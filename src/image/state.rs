@@ -13,6 +13,7 @@ use super::pending::Pending;
 use super::read_ahead::ReadAhead;
 use super::replaced::{Origin, Replaced};
 use super::{Counts, Done, ReadDone, SECTOR_LEN};
+use crate::chip::Times;
 
 /// What is journaled and committed in one go, in bytes.
 const BATCH_LEN: u32 = 1 << 20;
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) read_ahead: ReadAhead,
     pub(super) reads: VecDeque<Read>,
     pub(super) counts: Counts,
+    pub(super) times: Times,
     pub(super) stopping: bool,
     region_len: u32,
     writes: VecDeque<Write>,
@@ -91,6 +93,7 @@ impl State {
             read_ahead: ReadAhead::default(),
             reads: VecDeque::new(),
             counts: Counts::default(),
+            times: Times::default(),
             stopping: false,
             region_len,
             writes: VecDeque::new(),
@@ -252,19 +255,30 @@ impl State {
         None
     }
 
-    /// The regions that should go to the chip next, if any should: those that somebody waits for, else those that are complete,
-    /// else, when nobody has written for a while or there is no more room, all.
+    /// The regions that should go to the chip next, if any should: those of [`next_urgent_commit`](Self::next_urgent_commit), else,
+    /// when nobody has written for a while or there is no more room, all.
     pub(super) fn next_commit(&self) -> Vec<u32> {
-        let most = (BATCH_LEN / self.region_len).max(1) as usize;
-        let asked: BTreeSet<u32> =
-            self.commits.iter().flat_map(|commit| commit.regions.iter().copied()).collect();
-        if !asked.is_empty() {
-            return asked.into_iter().take(most).collect();
-        }
-        let complete: Vec<u32> =
-            self.unasked().filter(|&region| self.is_complete(region)).take(most).collect();
+        let urgent = self.next_urgent_commit(&[]);
         let due = self.stopping || !self.has_room() || self.last_write.elapsed() >= QUIET;
-        if complete.is_empty() && due { self.unasked().take(most).collect() } else { complete }
+        if urgent.is_empty() && due { self.unasked().take(self.batch_len()).collect() } else { urgent }
+    }
+
+    /// The regions, other than those that are `busy`, that need not wait for more to be written: those that somebody waits for, else
+    /// those that are complete.
+    pub(super) fn next_urgent_commit(&self, busy: &[u32]) -> Vec<u32> {
+        let is_idle = |region: &u32| !busy.contains(region);
+        let asked: BTreeSet<u32> =
+            self.commits.iter().flat_map(|commit| commit.regions.iter().copied()).filter(is_idle).collect();
+        if !asked.is_empty() {
+            return asked.into_iter().take(self.batch_len()).collect();
+        }
+        let complete = self.unasked().filter(is_idle).filter(|&region| self.is_complete(region));
+        complete.take(self.batch_len()).collect()
+    }
+
+    /// How many regions are committed in one go.
+    fn batch_len(&self) -> usize {
+        (BATCH_LEN / self.region_len).max(1) as usize
     }
 
     /// When pending bytes become due without being asked for, if there are any.

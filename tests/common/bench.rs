@@ -151,7 +151,8 @@ impl Bench {
         command
     }
 
-    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+    /// A command that runs any program on the bench.
+    pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.account.command(self.directory(), program);
         command.env(MARK, self.directory()).env("NORFUSE", &self.binary).env_remove("RUST_LOG");
         // What one test leaves unfinished must not be finished on another's chip, which has the same id.

@@ -11,6 +11,7 @@ mod mounts;
 mod shell;
 mod spidev_abi;
 mod spidev_node;
+mod wire_clock;
 mod wires;
 
 pub(crate) use bench::{Bench, Counters};
@@ -21,4 +22,4 @@ pub(crate) use mounts::{Mount, mounts_under};
 pub(crate) use shell::{Account, Finished, Paused, wait_until};
 pub(crate) use spidev_abi::Setting;
 pub(crate) use spidev_node::SpidevNode;
-pub(crate) use wires::Frame;
+pub(crate) use wires::{Frame, Traffic};

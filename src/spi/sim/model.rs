@@ -221,6 +221,11 @@ impl Model {
         }
     }
 
+    /// Lets operations that begin from now on take other times.
+    pub fn set_times(&mut self, times: Times) {
+        self.configuration.times = times;
+    }
+
     /// Takes the faults from the text file at `path` from now on, whenever it changes. A missing
     /// file is an empty one; words that cannot be understood are logged and ignored.
     pub fn follow_faults(&mut self, path: impl Into<PathBuf>) {
