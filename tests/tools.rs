@@ -1,0 +1,33 @@
+//! Every tool that people use on files does its work on a mount, or says why not.
+//!
+//! A test is a row of a table: the tool, what was done with it, and the result. Each has a chip of its own, the real tool from
+//! Debian, and looks at the chip's bytes after unmounting. The table is printed after the run.
+
+mod common;
+
+mod tools {
+    mod copying;
+    mod firmware;
+    mod firmware_bench;
+    mod row;
+    pub(crate) mod table;
+
+    pub(crate) use row::Row;
+
+    /// All rows, in the table's order.
+    pub(crate) fn rows() -> Vec<Row> {
+        copying::rows()
+    }
+}
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let (table, trials) = tools::table::of(tools::rows());
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print!("{table}");
+    conclusion.exit_code()
+}
