@@ -9,6 +9,7 @@ mod tools {
     mod copying;
     mod firmware;
     mod firmware_bench;
+    mod renaming;
     mod row;
     pub(crate) mod table;
 
@@ -16,7 +17,9 @@ mod tools {
 
     /// All rows, in the table's order.
     pub(crate) fn rows() -> Vec<Row> {
-        copying::rows()
+        let mut rows = copying::rows();
+        rows.extend(renaming::rows());
+        rows
     }
 }
 
