@@ -12,6 +12,7 @@ mod tools {
     mod renaming;
     mod row;
     pub(crate) mod table;
+    mod text_editors;
 
     pub(crate) use row::Row;
 
@@ -19,6 +20,7 @@ mod tools {
     pub(crate) fn rows() -> Vec<Row> {
         let mut rows = copying::rows();
         rows.extend(renaming::rows());
+        rows.extend(text_editors::rows());
         rows
     }
 }
