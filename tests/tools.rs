@@ -6,6 +6,7 @@
 mod common;
 
 mod tools {
+    mod binary_editors;
     mod copying;
     mod firmware;
     mod firmware_bench;
@@ -21,6 +22,7 @@ mod tools {
         let mut rows = copying::rows();
         rows.extend(renaming::rows());
         rows.extend(text_editors::rows());
+        rows.extend(binary_editors::rows());
         rows
     }
 }
