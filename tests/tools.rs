@@ -10,6 +10,7 @@ mod tools {
     mod copying;
     mod firmware;
     mod firmware_bench;
+    mod python;
     mod renaming;
     mod row;
     pub(crate) mod table;
@@ -23,6 +24,7 @@ mod tools {
         rows.extend(renaming::rows());
         rows.extend(text_editors::rows());
         rows.extend(binary_editors::rows());
+        rows.extend(python::rows());
         rows
     }
 }
