@@ -6,6 +6,7 @@
 mod common;
 
 mod tools {
+    mod analysis;
     mod binary_editors;
     mod copying;
     mod firmware;
@@ -25,6 +26,7 @@ mod tools {
         rows.extend(text_editors::rows());
         rows.extend(binary_editors::rows());
         rows.extend(python::rows());
+        rows.extend(analysis::rows());
         rows
     }
 }
