@@ -11,6 +11,7 @@ mod tools {
     mod copying;
     mod firmware;
     mod firmware_bench;
+    mod kernel;
     mod python;
     mod renaming;
     mod row;
@@ -27,6 +28,7 @@ mod tools {
         rows.extend(binary_editors::rows());
         rows.extend(python::rows());
         rows.extend(analysis::rows());
+        rows.extend(kernel::rows());
         rows
     }
 }
