@@ -15,6 +15,7 @@ mod tools {
     mod python;
     mod renaming;
     mod row;
+    mod servers;
     pub(crate) mod table;
     mod text_editors;
 
@@ -29,6 +30,7 @@ mod tools {
         rows.extend(python::rows());
         rows.extend(analysis::rows());
         rows.extend(kernel::rows());
+        rows.extend(servers::rows());
         rows
     }
 }
