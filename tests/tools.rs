@@ -11,6 +11,7 @@ mod tools {
     mod copying;
     mod firmware;
     mod firmware_bench;
+    mod flash;
     mod kernel;
     mod python;
     mod renaming;
@@ -31,6 +32,7 @@ mod tools {
         rows.extend(analysis::rows());
         rows.extend(kernel::rows());
         rows.extend(servers::rows());
+        rows.extend(flash::rows());
         rows
     }
 }
