@@ -13,6 +13,7 @@ mod tools {
     mod firmware_bench;
     mod flash;
     mod kernel;
+    mod leftovers;
     mod python;
     mod renaming;
     mod row;
@@ -33,6 +34,7 @@ mod tools {
         rows.extend(kernel::rows());
         rows.extend(servers::rows());
         rows.extend(flash::rows());
+        rows.extend(leftovers::rows());
         rows
     }
 }
