@@ -75,7 +75,7 @@ impl Account {
             }
             None => Command::new(program),
         };
-        command.current_dir(directory).env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null());
+        command.current_dir(directory).env("PATH", PATH).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command.process_group(0);
         command
     }
