@@ -201,6 +201,12 @@ impl ChipFiles {
         Ok(())
     }
 
+    /// Has the kernel ask for a file's attributes anew.
+    pub(super) fn drop_attributes(&self, node: Node) {
+        let attributes = KernelCopy::Attributes { inode: node.inode() };
+        self.invalidator.drop_copies(vec![attributes], Box::new(|| {}));
+    }
+
     /// Takes note that `range` of `node` has been written, and returns what the kernel has that is outdated by that. Now, not
     /// before: whoever opens the file from here on reads what has been written.
     fn outdated_copies(&self, node: Node, range: Range<u32>, own: OwnPages) -> Vec<KernelCopy> {

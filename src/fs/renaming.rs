@@ -122,6 +122,7 @@ fn put_on_chip(
             // A renamed file keeps its times; by them rsync and make tell what is new.
             if let Some((accessed, modified)) = times {
                 chip.attributes.set_times(target, Some(accessed), Some(modified));
+                chip.drop_attributes(target);
             }
             return Ok(());
         }
