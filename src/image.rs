@@ -17,6 +17,7 @@ mod pending;
 pub mod plan;
 mod read_ahead;
 mod recovery;
+mod replaced;
 mod scrub;
 mod state;
 
@@ -32,6 +33,8 @@ pub use error::Error;
 use journal::{Journal, Record};
 pub use peek::Cached;
 use recovery::Recovery;
+use replaced::Origin;
+pub use replaced::Writer;
 use state::{Read, State, Write, tell};
 
 use crate::chip::{Calibration, Chip, Counters, Times, Totals, Unlock};
@@ -225,16 +228,35 @@ impl Image {
     /// # Errors
     /// `done` is told the error of an earlier commit when nothing more can be taken in.
     pub fn write(&self, zeros_from: u32, address: u32, data: &[u8], done: Done) {
+        self.write_from(None, zeros_from, address, data, done);
+    }
+
+    /// Somebody who is going to write while others may hold copies of the bytes and write those back, whole: all but `holder`, if
+    /// that has the new bytes already. With `is_copy` what is written is such a copy, and only what has been changed in it
+    /// is taken.
+    pub fn writer(&self, holder: Option<u64>, is_copy: bool) -> Writer {
+        Writer::new(Arc::clone(&self.shared), holder, is_copy)
+    }
+
+    /// The same as [`write`](Self::write), by a [`writer`](Self::writer).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_by(&self, origin: Origin, zeros_from: u32, address: u32, data: &[u8], done: Done) {
+        self.write_from(Some(origin), zeros_from, address, data, done);
+    }
+
+    fn write_from(&self, origin: Option<Origin>, zeros_from: u32, address: u32, data: &[u8], done: Done) {
         let mut state = self.shared.state.lock();
         if state.stopping {
             drop(state);
             return done(Err(Error::Stopped));
         }
-        if zeros_from >= address && state.try_write(address, data) {
+        if zeros_from >= address && state.try_write(origin, address, data) {
             drop(state);
             done(Ok(()));
         } else {
-            state.queue_write(Write { next: zeros_from, address, data: data.to_vec(), done });
+            state.queue_write(Write { origin, next: zeros_from, address, data: data.to_vec(), done });
             let mut finished = state.accept_writes();
             finished.extend(state.refuse_hopeless_writes());
             drop(state);

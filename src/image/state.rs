@@ -11,6 +11,7 @@ use super::cache::Cache;
 use super::error::Error;
 use super::pending::Pending;
 use super::read_ahead::ReadAhead;
+use super::replaced::{Origin, Replaced};
 use super::{Counts, Done, ReadDone, SECTOR_LEN};
 use crate::chip::Times;
 
@@ -29,6 +30,7 @@ const FILL_LEN: u32 = 64 << 10;
 pub(super) struct State {
     pub(super) cache: Cache,
     pub(super) pending: Pending,
+    pub(super) replaced: Replaced,
     pub(super) read_ahead: ReadAhead,
     pub(super) reads: VecDeque<Read>,
     pub(super) counts: Counts,
@@ -57,6 +59,7 @@ pub(super) struct Read {
 
 /// Somebody has bytes to write: zeros from `next` to `address`, then `data`.
 pub(super) struct Write {
+    pub(super) origin: Option<Origin>,
     pub(super) next: u32,
     pub(super) address: u32,
     pub(super) data: Vec<u8>,
@@ -86,6 +89,7 @@ impl State {
         Self {
             cache: Cache::new(size),
             pending: Pending::default(),
+            replaced: Replaced::default(),
             read_ahead: ReadAhead::default(),
             reads: VecDeque::new(),
             counts: Counts::default(),
@@ -170,10 +174,10 @@ impl State {
     }
 
     /// Takes `data` in at once if there is room for it and nobody waits before it.
-    pub(super) fn try_write(&mut self, address: u32, data: &[u8]) -> bool {
+    pub(super) fn try_write(&mut self, origin: Option<Origin>, address: u32, data: &[u8]) -> bool {
         let accepted = self.writes.is_empty() && self.has_room();
         if accepted {
-            self.write(address, data);
+            self.write(origin, address, data);
         }
         accepted
     }
@@ -189,26 +193,52 @@ impl State {
             let Some(mut write) = self.writes.pop_front() else { break };
             if write.next < write.address {
                 let len = (write.address - write.next).min(FILL_LEN);
-                self.write(write.next, &vec![0; len as usize]);
+                self.write(write.origin, write.next, &vec![0; len as usize]);
                 write.next += len;
                 self.writes.push_front(write);
             } else {
-                self.write(write.address, &write.data);
+                self.write(write.origin, write.address, &write.data);
                 finished.push((write.done, Ok(())));
             }
         }
         finished
     }
 
-    fn write(&mut self, address: u32, data: &[u8]) {
+    fn write(&mut self, origin: Option<Origin>, address: u32, data: &[u8]) {
         if data.is_empty() {
             return;
         }
-        self.pending.write(address, data);
+        match origin {
+            Some(origin) => self.replace(origin, address, data),
+            None => self.pending.write(address, data),
+        }
         self.last_write = Instant::now();
         let last = address + u32::try_from(data.len()).unwrap_or(u32::MAX) - 1;
         for region in address / self.region_len..=last / self.region_len {
             self.failed.remove(&region);
+        }
+    }
+
+    /// Writes sector by sector, and remembers what was there. Of what is not in memory nobody has copies.
+    fn replace(&mut self, origin: Origin, address: u32, data: &[u8]) {
+        let mut address = address;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let sector_end = (address / SECTOR_LEN + 1) * SECTOR_LEN;
+            let (piece, behind) = rest.split_at(rest.len().min((sector_end - address) as usize));
+            let mut piece = piece.to_vec();
+            let range = address..address + u32::try_from(piece.len()).unwrap_or(SECTOR_LEN);
+            if self.first_missing(range.clone(), SECTOR_LEN).is_none() {
+                let mut current = self.cache.bytes(range.clone()).to_vec();
+                self.pending.overlay(range, &mut current);
+                if origin.is_copy {
+                    self.replaced.renew(origin, address, &mut piece, &current);
+                }
+                self.replaced.remember(origin, address, current);
+            }
+            self.pending.write(address, &piece);
+            address = sector_end;
+            rest = behind;
         }
     }
 

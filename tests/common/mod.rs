@@ -6,6 +6,7 @@
 mod bench;
 mod bytes;
 mod foreground;
+mod mapping;
 mod mounts;
 mod shell;
 mod spidev_abi;
@@ -16,6 +17,7 @@ mod wires;
 pub(crate) use bench::{Bench, Counters};
 pub(crate) use bytes::{CHIP_LEN, SECTOR_LEN, assert_same, noise, patched};
 pub(crate) use foreground::Foreground;
+pub(crate) use mapping::Mapping;
 pub(crate) use mounts::{Mount, mounts_under};
 pub(crate) use shell::{Account, Finished, Paused, wait_until};
 pub(crate) use spidev_abi::Setting;
