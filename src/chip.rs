@@ -13,6 +13,7 @@ mod presence;
 mod protection;
 pub mod sfdp;
 pub mod status;
+mod suspending;
 #[cfg(test)]
 mod testing;
 mod times;
@@ -29,8 +30,10 @@ use part::{JedecId, Part};
 use protection::Changes;
 pub use protection::{ProtectionState, Unlock, Unlocked, Verdict};
 use status::StatusRegisters;
+pub use suspending::Suspending;
 pub use times::{BusyTime, Times};
 use wire::Wire;
+pub use writing::Erase;
 
 use crate::spi::Bus;
 
@@ -83,6 +86,9 @@ pub struct Chip {
     calibration: Calibration,
     changes: Changes,
     times: Times,
+    suspending: Suspending,
+    /// Whether an erase may have been suspended and not resumed.
+    may_be_suspended: bool,
 }
 
 impl Chip {
@@ -108,7 +114,11 @@ impl Chip {
             calibration: Calibration { auto: speed == Speed::Auto, first_failure_hz: None },
             changes: Changes::default(),
             times,
+            suspending: Suspending::default(),
+            may_be_suspended: identity.status.may_be_suspended(),
         };
+        // A killed process may have left it so, and what is half erased is not worth reading.
+        chip.end_suspended()?;
         chip.calibrate(speed)?;
         Ok(chip)
     }

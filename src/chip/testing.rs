@@ -79,15 +79,17 @@ impl Bus for Tampered {
     }
 }
 
-/// A bus whose delays last several times as long as asked for.
+/// A bus of a system that is slow: delays last longer than asked for, and the end of a message is told late.
 pub(super) struct Slow {
     bus: Box<dyn Bus>,
     times: u32,
+    late: Duration,
 }
 
 impl Slow {
-    pub(super) fn new(bus: impl Bus + 'static, times: u32) -> Self {
-        Self { bus: Box::new(bus), times }
+    /// Delays last `times` as long as asked for; messages are told to be over up to `late` too late.
+    pub(super) fn new(bus: impl Bus + 'static, times: u32, late: Duration) -> Self {
+        Self { bus: Box::new(bus), times, late }
     }
 }
 
@@ -96,7 +98,11 @@ impl Bus for Slow {
         for transaction in &mut *transactions {
             transaction.delay *= self.times;
         }
-        self.bus.transfer(transactions)
+        self.bus.transfer(transactions)?;
+        // Anything will do that is not the same each time.
+        let part = u32::from(self.bus.now().subsec_nanos().to_le_bytes()[0]);
+        self.bus.sleep(self.late * part / 255);
+        Ok(())
     }
 
     fn set_clock(&mut self, hz: u32) -> Result<(), Error> {

@@ -18,28 +18,37 @@ const LONGEST_STRETCH: f64 = 4.0;
 /// Shorter delays tell nothing of that.
 const SHORTEST_TELLING_DELAY: Duration = Duration::from_micros(100);
 
-/// How much one delay tells of how long the next will last.
-const STRETCH_WEIGHT: f64 = 0.125;
+/// Of so many delays the one that lasted the least beyond what was asked for counts: the others may only have been told late.
+const REMEMBERED_DELAYS: usize = 32;
 
 pub(super) struct Wire {
     bus: Box<dyn Bus>,
     counters: Arc<Counters>,
     /// The least time that a message took beyond its bits.
     overhead: Option<Duration>,
-    /// How many times as long as asked for delays last.
-    stretch: f64,
+    /// How many times as long as asked for the last delays lasted.
+    stretches: [f64; REMEMBERED_DELAYS],
+    next_stretch: usize,
 }
 
 /// When a message was on its way.
 pub(super) struct Passed {
     pub(super) started: Duration,
+    /// When its last bit had passed and its last delay was over, by what messages and delays take here. It may have been told
+    /// later, when the processor had nothing else to do.
     pub(super) ended: Duration,
 }
 
 impl Wire {
     pub(super) fn new(bus: Box<dyn Bus>) -> Self {
-        let counters = Arc::new(Counters::new(bus.pacer()));
-        Self { bus, counters, overhead: None, stretch: 1.0 }
+        let pacer = bus.pacer();
+        Self {
+            bus,
+            counters: Arc::new(Counters::new(pacer)),
+            overhead: None,
+            stretches: [1.0; REMEMBERED_DELAYS],
+            next_stretch: 0,
+        }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {
@@ -66,10 +75,10 @@ impl Wire {
         self.counters.count_message(bytes_read, bytes_written);
         let started = self.bus.now();
         self.bus.transfer(transactions)?;
-        let ended = self.bus.now();
+        let told = self.bus.now();
         let on_wire = self.time_of(bytes_read + bytes_written);
-        self.learn(ended.saturating_sub(started).saturating_sub(on_wire), delay);
-        Ok(Passed { started, ended })
+        self.learn(told.saturating_sub(started).saturating_sub(on_wire), delay);
+        Ok(Passed { started, ended: started + self.overhead() + on_wire + self.lasting(delay) })
     }
 
     /// Learns from what a message took beyond its bits, of which it asked for `delay`.
@@ -78,7 +87,8 @@ impl Wire {
             self.overhead = Some(self.overhead.map_or(beyond, |overhead| overhead.min(beyond)));
         } else if delay >= SHORTEST_TELLING_DELAY {
             let stretch = beyond.saturating_sub(self.overhead()).div_duration_f64(delay);
-            self.stretch += STRETCH_WEIGHT * (stretch.clamp(1.0, LONGEST_STRETCH) - self.stretch);
+            self.stretches[self.next_stretch] = stretch.clamp(1.0, LONGEST_STRETCH);
+            self.next_stretch = (self.next_stretch + 1) % REMEMBERED_DELAYS;
         }
     }
 
@@ -89,8 +99,17 @@ impl Wire {
 
     /// The delay to ask for so that about `time` passes.
     pub(super) fn delay_for(&self, time: Duration) -> Duration {
-        let delay = time.div_f64(self.stretch);
+        let delay = time.div_f64(self.stretch());
         Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn stretch(&self) -> f64 {
+        self.stretches.iter().copied().fold(LONGEST_STRETCH, f64::min)
+    }
+
+    /// How long a delay lasts.
+    pub(super) fn lasting(&self, delay: Duration) -> Duration {
+        delay.mul_f64(self.stretch())
     }
 
     /// How long `bytes` take at the present clock.

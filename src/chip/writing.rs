@@ -11,7 +11,6 @@ use super::opcode;
 use super::part::EraseType;
 use super::status::WIP;
 use super::times::BusyTime;
-use super::wire::Passed;
 use super::{Chip, command_with_address};
 use crate::spi::{self, Transaction};
 
@@ -42,10 +41,26 @@ pub(super) struct Operation {
     pub(super) maximum: Duration,
 }
 
+/// An erase that is under way.
+pub struct Erase {
+    /// In bytes.
+    len: u32,
+    pub(super) operation: Operation,
+    pub(super) times: BusyTime,
+    /// When it last began or went on.
+    pub(super) running_since: Duration,
+    pub(super) suspended_at: Duration,
+    /// How long it has been suspended, all in all.
+    pub(super) suspended: Duration,
+}
+
 /// What a burst of status reads has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    Busy,
+pub(super) enum Look {
+    Busy {
+        /// Until when at least.
+        at: Duration,
+    },
     Ready {
         /// Since when at the latest.
         at: Duration,
@@ -81,6 +96,7 @@ impl Chip {
     }
 
     fn program_piece(&mut self, address: u32, data: &[u8]) -> Result<(), Error> {
+        self.end_suspended()?;
         let expected = self.times.page_program;
         let burst_len = self.burst_len();
         let command = command_with_address(opcode::PAGE_PROGRAM, address);
@@ -94,7 +110,7 @@ impl Chip {
             look,
         ])?;
         self.wire.counters().count_page();
-        let began = self.end_of_command(&passed, 1 + command.len() + data.len(), delay, burst_len);
+        let began = passed.started + self.wire.overhead() + self.wire.time_of(1 + command.len() + data.len());
         let maximum = self.part.page_program.maximum;
         let operation = Operation { name: "a page program", address, began, maximum };
         let first = self.judge(&status.burst[..burst_len], passed.ended);
@@ -111,22 +127,61 @@ impl Chip {
     /// # Errors
     /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
     pub fn erase(&mut self, address: u32, erase: &EraseType) -> Result<(), Error> {
+        let erase = self.begin_erase(address, erase)?;
+        self.end_erase(erase)
+    }
+
+    /// Begins an erase as [`erase`](Self::erase) does. Until [`end_erase`](Self::end_erase) the chip is busy with it.
+    ///
+    /// # Errors
+    /// [`Error::Spi`]; [`Error::TimedOut`] when an earlier erase is not over.
+    pub fn begin_erase(&mut self, address: u32, erase: &EraseType) -> Result<Erase, Error> {
         debug_assert!(
             address % erase.len == 0,
             "an erase of {} bytes at {address:#x} is not aligned",
             erase.len
         );
+        self.end_suspended()?;
         let command = command_with_address(erase.opcode, address);
-        self.wire
-            .run(&mut [Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(&command)])?;
+        let passed = self.wire.run_timed(&mut [
+            Transaction::command(&[opcode::WRITE_ENABLE]),
+            Transaction::command(&command),
+        ])?;
         self.wire.counters().count_erase(erase.len);
-        let mut times =
+        let times =
             self.times.erases.get(&erase.len).copied().unwrap_or_else(|| BusyTime::new(erase.typical));
-        let operation =
-            Operation { name: "an erase", address, began: self.wire.now(), maximum: erase.maximum };
-        self.wait(&operation, &mut times)?;
-        self.times.erases.insert(erase.len, times);
-        Ok(())
+        let began = passed.ended;
+        Ok(Erase {
+            len: erase.len,
+            operation: Operation { name: "an erase", address, began, maximum: erase.maximum },
+            times,
+            running_since: began,
+            suspended_at: began,
+            suspended: Duration::ZERO,
+        })
+    }
+
+    /// Lets up to `longest` of an erase pass; false once it is time to look whether it is over.
+    pub fn rest(&mut self, erase: &Erase, longest: Duration) -> bool {
+        let end = erase.operation.began + erase.times.earliest();
+        let time_left = end.saturating_sub(self.wire.now());
+        if time_left > LONGEST_MESSAGE_DELAY {
+            self.wire.sleep(longest.min(time_left - WAKE_UP_MARGIN));
+        }
+        time_left > LONGEST_MESSAGE_DELAY
+    }
+
+    /// Waits for the end of an erase.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
+    pub fn end_erase(&mut self, erase: Erase) -> Result<(), Error> {
+        let mut erase = erase;
+        self.wait(&erase.operation, &mut erase.times)?;
+        if erase.suspended.is_zero() {
+            self.times.erases.insert(erase.len, erase.times);
+        }
+        self.end_suspended()
     }
 
     /// Waits until the chip is done with what it should need `times` for, and takes note of how long it did.
@@ -136,20 +191,30 @@ impl Chip {
     }
 
     /// The same after the first look at it.
-    fn wait_from(&mut self, operation: &Operation, times: &mut BusyTime, first: Look) -> Result<(), Error> {
+    pub(super) fn wait_from(
+        &mut self,
+        operation: &Operation,
+        times: &mut BusyTime,
+        first: Look,
+    ) -> Result<(), Error> {
+        let since_began = |moment: Duration| moment.saturating_sub(operation.began);
         let mut look = first;
+        let mut busy_until = Duration::ZERO;
         let mut waited = Duration::ZERO;
         loop {
-            if let Look::Ready { at, was_busy } = look {
-                let ready_at = at.saturating_sub(operation.began);
-                times.observe(if was_busy { ready_at } else { waited }, ready_at);
-                return Ok(());
+            match look {
+                Look::Ready { at, was_busy } => {
+                    let ready_at = since_began(at);
+                    times.observe(if was_busy { ready_at } else { busy_until }, ready_at);
+                    return Ok(());
+                }
+                Look::Busy { at } => busy_until = since_began(at),
             }
             if waited > 2 * operation.maximum {
                 let Operation { name, address, .. } = *operation;
                 return Err(Error::TimedOut { operation: name, address, waited });
             }
-            waited = self.wire.now().saturating_sub(operation.began);
+            waited = since_began(self.wire.now());
             look = self.look(operation.began + waited + times.pause(waited))?;
         }
     }
@@ -160,15 +225,20 @@ impl Chip {
         if time_left > LONGEST_MESSAGE_DELAY {
             self.wire.sleep(time_left - WAKE_UP_MARGIN);
         }
-        let burst_len = self.burst_len();
         let time_left = moment.saturating_sub(self.wire.now() + self.wire.overhead());
-        let delay = self.delay_before_burst(time_left, burst_len);
+        self.look_after(None, time_left)
+    }
+
+    /// The same `time` after a command, or from now, in one message.
+    pub(super) fn look_after(&mut self, command: Option<u8>, time: Duration) -> Result<Look, Error> {
+        let burst_len = self.burst_len();
+        let delay = self.delay_before_burst(time, burst_len);
         let mut status = StatusBytes::new();
         let [wait, look] = status.transactions(delay, burst_len);
-        let passed = if delay.is_zero() {
-            self.wire.run_timed(&mut [look])?
-        } else {
-            self.wire.run_timed(&mut [wait, look])?
+        let passed = match command {
+            Some(opcode) => self.wire.run_timed(&mut [Transaction::command(&[opcode]), wait, look])?,
+            None if delay.is_zero() => self.wire.run_timed(&mut [look])?,
+            None => self.wire.run_timed(&mut [wait, look])?,
         };
         Ok(self.judge(&status.burst[..burst_len], passed.ended))
     }
@@ -184,17 +254,10 @@ impl Chip {
         self.wire.delay_for(time.min(spi::LONGEST_DELAY))
     }
 
-    /// When the command with `len` bytes ended that a message began with, before `delay` and burst. Whatever time is not
-    /// accounted for has been spent waiting; a delay is never shorter than asked for.
-    fn end_of_command(&self, passed: &Passed, len: usize, delay: Duration, burst_len: usize) -> Duration {
-        let at_most = passed.ended.saturating_sub(delay + self.wire.time_of(3 + burst_len));
-        at_most.min(passed.started + self.wire.overhead() + self.wire.time_of(len))
-    }
-
     fn judge(&self, burst: &[u8], ended: Duration) -> Look {
         let ready = burst.iter().rev().take_while(|&&status| status & WIP == 0).count();
         if ready < AGREEING {
-            return Look::Busy;
+            return Look::Busy { at: ended };
         }
         Look::Ready { at: ended.saturating_sub(self.wire.time_of(ready)), was_busy: ready < burst.len() }
     }

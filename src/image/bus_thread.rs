@@ -4,6 +4,7 @@
 mod audit;
 mod batch;
 mod commit;
+mod erasing;
 mod planning;
 mod reading;
 mod scrubbing;
@@ -20,7 +21,10 @@ use super::recovery::Recovery;
 use super::scrub::Scrub;
 use super::state::{State, tell};
 use super::{Presence, SECTOR_LEN, Shared};
-use crate::chip::{Chip, Unlock};
+use crate::chip::{self, Chip, Unlock};
+
+/// What a commit reads in one go, in bytes, so that a reader who has just come waits for 4 ms at 32 MHz; a multiple of a sector.
+const LONGEST_COMMIT_READ: u32 = 16 << 10;
 
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
@@ -191,7 +195,7 @@ impl BusThread {
 
     /// Reads those of `sectors` that are not cached, neighbours in one go.
     pub(super) fn fill_missing(&mut self, sectors: &[u32]) -> Result<(), Error> {
-        let longest = (self.longest_run() / SECTOR_LEN).max(1);
+        let longest = (self.longest_run().min(LONGEST_COMMIT_READ) / SECTOR_LEN).max(1);
         let mut rest = sectors;
         while let [first, ..] = *rest {
             let state = self.shared.state.lock();
@@ -233,6 +237,10 @@ fn next_read_ahead(state: &State, longest: u32) -> Option<Range<u32>> {
         .windows(state.cache.size())
         .filter(|window| !window.is_empty())
         .find_map(|window| state.first_missing(window, longest))
+}
+
+fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
+    Error::Write { operation, address, source: Arc::new(source) }
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -1,5 +1,6 @@
 //! The time on the wires of a spidev node.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use norfuse::spi::sim::MESSAGE_OVERHEAD;
@@ -40,6 +41,14 @@ impl WireClock {
         match self {
             Self::Saving { ahead, .. } => *ahead += duration,
             Self::Real { moment, .. } => *moment += duration,
+        }
+    }
+
+    /// Lets a delay that was asked for pass: it is no waste to be saved, for who asks for it counts on it.
+    pub(super) fn delay(&mut self, duration: Duration) {
+        match self {
+            Self::Saving { .. } => thread::sleep(duration),
+            Self::Real { .. } => self.advance(duration),
         }
     }
 

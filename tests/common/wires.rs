@@ -205,7 +205,7 @@ impl Wires {
         self.model.exchange(Some(tx), Some(&mut rx))?;
         self.traffic.bytes += len as u64;
         self.clock.advance(wire_time(len as u64, speed_hz));
-        self.clock.advance(Duration::from_micros(transfer.delay_usecs.into()));
+        self.clock.delay(Duration::from_micros(transfer.delay_usecs.into()));
         Ok(rx)
     }
 

@@ -127,15 +127,29 @@ fn erases_that_take_longer_and_shorter_by_turns_are_found_over_within_a_few_look
 
 #[test]
 fn a_system_whose_delays_last_twice_as_long_is_asked_for_half_of_them() {
-    let bus = Slow::new(Simulated::from_model(model(Times::default()), Pace::Virtual), 2);
+    let bus = Slow::new(Simulated::from_model(model(Times::default()), Pace::Virtual), 2, Duration::ZERO);
     let mut chip = chip_on(bus, HZ);
-    program_pages(&mut chip, 0..60);
-    let (messages, time) = cost(&mut chip, |chip| program_pages(chip, 60..160));
+    program_pages(&mut chip, 0..150);
+    let (messages, time) = cost(&mut chip, |chip| program_pages(chip, 150..250));
     let bound = 100 * (MESSAGE + wire_time(261, HZ) + us(600));
     assert!(messages <= 110, "{messages} messages");
     assert!(time < bound * 21 / 20, "{time:?} instead of {bound:?}");
     let seen = chip.times().page_program.average();
     assert!(seen.abs_diff(us(600)) < us(20), "{seen:?}");
+}
+
+#[test]
+fn a_system_that_tells_late_of_what_is_over_does_not_make_the_chip_seem_slow() {
+    let late = us(300);
+    let bus = Slow::new(Simulated::from_model(model(Times::default()), Pace::Virtual), 1, late);
+    let mut chip = chip_on(bus, HZ);
+    program_pages(&mut chip, 0..50);
+    let (messages, time) = cost(&mut chip, |chip| program_pages(chip, 50..150));
+    assert!(messages <= 130, "{messages} messages");
+    let bound = 100 * (MESSAGE + wire_time(261, HZ) + us(600));
+    assert!(time < bound + 100 * (late + us(20)), "{time:?} instead of {bound:?}");
+    let seen = chip.times().page_program.average();
+    assert!(seen.abs_diff(us(600)) < us(50), "{seen:?}");
 }
 
 #[test]

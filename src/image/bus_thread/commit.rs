@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BusThread;
+use super::{BusThread, LONGEST_COMMIT_READ, write_error};
 use crate::chip::{self, Verdict};
 use crate::image::SECTOR_LEN;
 use crate::image::cache::Trust;
@@ -82,7 +82,9 @@ impl BusThread {
             }
             // Without a chip every operation would have to time out.
             self.check_present(draft.range.start)?;
-            let failure = match self.execute(&draft).and_then(|()| self.verify(&draft)) {
+            let result = self.execute(&draft).and_then(|()| self.verify(&draft));
+            self.chip.note_verified(matches!(result, Ok(None)));
+            let failure = match result {
                 Ok(None) => {
                     self.retire(&draft);
                     return Ok(());
@@ -119,7 +121,7 @@ impl BusThread {
     fn execute(&mut self, draft: &Draft) -> Result<(), Error> {
         for operation in &draft.plan.operations {
             match *operation {
-                Operation::Erase { address, len } => self.erase(address, len)?,
+                Operation::Erase { address, len } => self.erase(address, len, &draft.range)?,
                 Operation::Program { address, len } => self
                     .chip
                     .program(address, draft.wanted(&(address..address + len)))
@@ -130,21 +132,19 @@ impl BusThread {
         Ok(())
     }
 
-    fn erase(&mut self, address: u32, len: u32) -> Result<(), Error> {
-        let erase = self.chip.part().erase_type(len).cloned().ok_or(Error::NotErasable { address })?;
-        self.chip.erase(address, &erase).map_err(|source| write_error("erase", address, source))
-    }
-
     /// Reads back, from the chip, whatever the draft has touched; tells what is not as it should be.
     fn verify(&mut self, draft: &Draft) -> Result<Option<Failure>, Error> {
         let mut failure = None;
         for touched in draft.touched_ranges() {
             let mut found = vec![0; touched.len()];
-            self.read_once(touched.start, &mut found)?;
+            let pieces = found.chunks_mut(LONGEST_COMMIT_READ as usize);
+            for (address, piece) in (touched.start..).step_by(LONGEST_COMMIT_READ as usize).zip(pieces) {
+                self.read_once(address, piece)?;
+                self.serve_readers();
+            }
             if found != draft.wanted(&touched) {
                 self.judge(draft, &touched, &found, &mut failure)?;
             }
-            self.serve_readers();
         }
         if let Some(failure) = &failure {
             self.shared.state.lock().counts.verify_failures += 1;
@@ -278,8 +278,4 @@ impl Failure {
     fn error(&self, attempts: u32) -> Error {
         Error::Verify { address: self.address, wanted: self.wanted, found: self.found, attempts }
     }
-}
-
-fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
-    Error::Write { operation, address, source: Arc::new(source) }
 }
