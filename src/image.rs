@@ -209,14 +209,33 @@ impl Image {
     /// # Errors
     /// `done` is told [`Error::Read`] when the chip cannot be read.
     pub fn read(&self, range: Range<u32>, done: ReadDone) {
+        self.read_now_or_later(range, done, |done, bytes| done(Ok(bytes)), |done| done);
+    }
+
+    /// The same for somebody who would not make a [`ReadDone`] for nothing: what is in memory is handed to `now` at once, and `later`
+    /// makes one only for what has to be read from the chip. Both get `who`, and are called with the image locked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_now_or_later<W>(
+        &self,
+        range: Range<u32>,
+        who: W,
+        now: impl FnOnce(W, &[u8]),
+        later: impl FnOnce(W) -> ReadDone,
+    ) {
         let mut state = self.shared.state.lock();
         state.read_ahead.note(range.clone());
         if state.first_missing(range.clone(), SECTOR_LEN).is_none() {
-            state.answer(range, done);
+            state.show(range, |bytes| now(who, bytes));
+            if state.next_read_ahead(SECTOR_LEN).is_none() {
+                return;
+            }
         } else if state.stopping {
-            done(Err(Error::Stopped));
+            later(who)(Err(Error::Stopped));
             return;
         } else {
+            let done = later(who);
             state.reads.push_back(Read { range, done });
         }
         self.shared.work.notify_one();

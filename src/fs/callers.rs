@@ -52,7 +52,17 @@ replies!(ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite);
 /// A reply that is given by whoever comes first: the one who has the answer, or the one who sees that nobody waits for it any more.
 pub(super) struct Shared<R>(Arc<Mutex<Option<R>>>);
 
+impl<R> Clone for Shared<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<R: Reply> Shared<R> {
+    pub(super) fn new(reply: R) -> Self {
+        Self(Arc::new(Mutex::new(Some(reply))))
+    }
+
     /// The reply, if it has not been given.
     pub(super) fn take(&self) -> Option<R> {
         self.0.lock().take()
@@ -105,8 +115,14 @@ impl Callers {
 
     /// Has `work` done with the reply to `request`; if it is not given when that returns, it is looked after.
     pub(super) fn answer<R: Reply>(&self, request: &Request, reply: R, work: impl FnOnce(Shared<R>)) {
-        let reply = Arc::new(Mutex::new(Some(reply)));
-        work(Shared(Arc::clone(&reply)));
+        let reply = Shared::new(reply);
+        work(reply.clone());
+        self.look_after(request, reply);
+    }
+
+    /// Looks after a reply until it is given.
+    pub(super) fn look_after<R: Reply>(&self, request: &Request, reply: Shared<R>) {
+        let reply = reply.0;
         if reply.is_over() {
             return;
         }

@@ -189,16 +189,23 @@ impl Filesystem for FlashFs {
         }
         // Within the file, so within the chip, whose size fits.
         let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
-        self.callers.answer(request, reply, |reply| {
-            self.chip().image.read(
-                chip.start + start..chip.start + end,
+        let mut waiting = None;
+        self.chip().image.read_now_or_later(
+            chip.start + start..chip.start + end,
+            reply,
+            ReplyData::data,
+            |reply| {
+                let reply = waiting.insert(Shared::new(reply)).clone();
                 Box::new(move |result| match (reply.take(), result) {
                     (None, _) => {}
                     (Some(reply), Ok(bytes)) => reply.data(bytes),
                     (Some(reply), Err(error)) => reply.error(errno(&error)),
-                }),
-            );
-        });
+                })
+            },
+        );
+        if let Some(reply) = waiting {
+            self.callers.look_after(request, reply);
+        }
     }
 
     fn write(

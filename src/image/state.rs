@@ -132,16 +132,29 @@ impl State {
         Some(first * SECTOR_LEN..end * SECTOR_LEN)
     }
 
-    /// Answers with the bytes of `range`, all of which must be cached or pending.
-    pub(super) fn answer(&self, range: Range<u32>, done: ReadDone) {
+    /// The next run of at most `longest` bytes that somebody who reads on will ask for.
+    pub(super) fn next_read_ahead(&self, longest: u32) -> Option<Range<u32>> {
+        self.read_ahead
+            .windows(self.cache.size())
+            .filter(|window| !window.is_empty())
+            .find_map(|window| self.first_missing(window, longest))
+    }
+
+    /// Hands the bytes of `range` on, all of which must be cached or pending.
+    pub(super) fn show(&self, range: Range<u32>, to: impl FnOnce(&[u8])) {
         let cached = self.cache.bytes(range.clone());
         if self.pending.touches(range.clone()) {
             let mut bytes = cached.to_vec();
             self.pending.overlay(range, &mut bytes);
-            done(Ok(&bytes));
+            to(&bytes);
         } else {
-            done(Ok(cached));
+            to(cached);
         }
+    }
+
+    /// Answers with the bytes of `range`, all of which must be cached or pending.
+    pub(super) fn answer(&self, range: Range<u32>, done: ReadDone) {
+        self.show(range, |bytes| done(Ok(bytes)));
     }
 
     /// Answers every waiting reader whose bytes have come.

@@ -211,7 +211,12 @@ impl Bench {
     /// Unmounts `m` with fusermount3 and waits until the daemon is gone.
     #[track_caller]
     pub(crate) fn unmount(&self) {
-        self.sh("fusermount3 -u m").ok();
+        // Who looks at all that is mounted, as df and stress-ng do, is in there for an instant.
+        wait_until("m is unmounted", || {
+            let finished = self.sh("fusermount3 -u m");
+            assert!(finished.code == 0 || finished.stderr.contains("busy"), "{finished}");
+            finished.code == 0
+        });
         self.wait_for_daemons();
     }
 
