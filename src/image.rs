@@ -94,6 +94,25 @@ pub enum Presence {
     Gone,
 }
 
+/// What was on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes that the chip has sent.
+    pub bytes_read: u64,
+    /// Bytes that it was sent, commands among them.
+    pub bytes_written: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes_read += more.bytes_read;
+        self.bytes_written += more.bytes_written;
+    }
+}
+
 /// What the image has had to do beyond passing bytes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -103,12 +122,10 @@ pub struct Counts {
     pub mismatches: u64,
     /// Commits that failed for good.
     pub failed_commits: u64,
-    /// Messages of the scrub.
-    pub scrub_messages: u64,
-    /// Bytes that the scrub has read.
-    pub scrub_bytes_read: u64,
-    /// Bytes that the scrub has sent, all of them commands.
-    pub scrub_bytes_written: u64,
+    /// What the scrub has had on the wire.
+    pub scrub: Traffic,
+    /// What looks past the cache have had on the wire.
+    pub aside: Traffic,
     /// Whether the chip answers.
     pub presence: Presence,
     /// The clock in Hz.

@@ -165,7 +165,7 @@ fn info_json_is_current_and_whole_however_it_is_read() {
     let bench = Bench::with_chip(&noise(1));
     bench.mount();
     let before = bench.counters();
-    bench.sh("cat m/sectors/801000.bin").ok();
+    bench.sh("cat m/sectors/800000.bin").ok();
     let after = bench.counters();
     assert!(after.bytes_read >= before.bytes_read + 4096, "{before:?} {after:?}");
     let script = "

@@ -218,7 +218,7 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
             verified_sectors: report.verified_sectors,
             sectors: description.size / SECTOR_LEN,
         },
-        scrub: Scrub { messages: counts.scrub_messages, bytes_read: counts.scrub_bytes_read },
+        scrub: Scrub { messages: counts.scrub.messages, bytes_read: counts.scrub.bytes_read },
         pending: Pending {
             bytes: report.pending_bytes,
             failed: report
@@ -231,9 +231,11 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
                 .collect(),
         },
         counters: Counters {
-            messages: report.totals.messages - counts.scrub_messages,
-            bytes_read: report.totals.bytes_read - counts.scrub_bytes_read,
-            bytes_written: report.totals.bytes_written - counts.scrub_bytes_written,
+            messages: report.totals.messages - counts.scrub.messages - counts.aside.messages,
+            bytes_read: report.totals.bytes_read - counts.scrub.bytes_read - counts.aside.bytes_read,
+            bytes_written: report.totals.bytes_written
+                - counts.scrub.bytes_written
+                - counts.aside.bytes_written,
             pages_programmed: report.totals.pages_programmed,
             erases: &report.totals.erases,
             verify_failures: counts.verify_failures,

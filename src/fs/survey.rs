@@ -1,8 +1,9 @@
 //! Looking for what a chip says of its partitions.
 //!
-//! Nobody pays for it who does not ask. The first who does has the beginning of every 64 KiB of the chip read, where tables and
-//! environments mostly are; after that, whatever gets into the cache for other reasons is searched when somebody asks again. All of
-//! it happens on a thread that lives as long as there is something to do, and whoever asks is called back from there.
+//! Nobody pays for it who does not ask. The first who does has the beginning of every 64 KiB of the chip looked at, where tables and
+//! environments mostly are, past the cache: for everybody else it is as if nothing had been read. After that, whatever gets into the
+//! cache for other reasons is searched when somebody asks again. All of it happens on a thread that lives as long as there is
+//! something to do, and whoever asks is called back from there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,8 +49,10 @@ struct State {
     has_read: bool,
     /// The moment of the image's cache up to which everything has been searched.
     searched_until: u64,
-    /// By the number of the block in which they were found.
+    /// By the address of the block in whose cached bytes they were found.
     suggestions: BTreeMap<u32, Mtdparts>,
+    /// By the address of the block whose beginning has them, as long as that is not cached.
+    first_suggestions: BTreeMap<u32, Mtdparts>,
 }
 
 impl Survey {
@@ -89,7 +92,9 @@ impl Survey {
 
     /// What the chip holds in the way of a description that the user may want to be followed.
     pub(super) fn suggestion(&self) -> Option<String> {
-        self.state.lock().suggestions.values().next().map(suggestion::as_option)
+        let state = self.state.lock();
+        let suggestions = state.suggestions.values().chain(state.first_suggestions.values());
+        suggestions.map(suggestion::as_option).next()
     }
 
     fn run(&self) {
@@ -98,12 +103,8 @@ impl Survey {
             if waiting.is_empty() {
                 return;
             }
-            self.read_beginnings();
-            let cut = self.search();
-            if !cut.is_empty() {
-                self.read(&cut);
-                self.search();
-            }
+            self.look_at_beginnings();
+            self.search();
             for then in waiting {
                 then();
             }
@@ -117,45 +118,50 @@ impl Survey {
         std::mem::take(&mut state.waiting)
     }
 
-    /// Reads the beginnings of all blocks, once. While the chip is gone there is no use in it.
-    fn read_beginnings(&self) {
-        if !self.state.lock().has_read && self.is_chip_here() {
-            let beginnings: Vec<u32> = (0..self.image.size()).step_by(BLOCK_LEN as usize).collect();
-            self.read(&beginnings);
-            self.state.lock().has_read = self.is_chip_here();
+    /// Looks at the beginnings of all blocks, once. While the chip is gone there is no use in it.
+    fn look_at_beginnings(&self) {
+        if self.state.lock().has_read || !self.is_chip_here() {
+            return;
         }
+        let beginnings: Vec<u32> = (0..self.image.size()).step_by(BLOCK_LEN as usize).collect();
+        for addresses in beginnings.chunks(READS_AT_A_TIME) {
+            for seen in self.peek(addresses) {
+                if let Some(found) = suggestion::search(&seen.bytes, self.image.size()) {
+                    self.state.lock().first_suggestions.insert(seen.address, found);
+                }
+                self.search_for_table(seen);
+            }
+        }
+        self.state.lock().has_read = self.is_chip_here();
     }
 
     fn is_chip_here(&self) -> bool {
         self.image.report().counts.presence == Presence::Here
     }
 
-    /// Has the sectors at `addresses` read into the cache; what cannot be read is the bus thread's to log.
-    fn read(&self, addresses: &[u32]) {
-        for addresses in addresses.chunks(READS_AT_A_TIME) {
-            if !self.is_chip_here() {
-                return;
-            }
-            let (all_here, wait) = channel::<()>();
-            for &address in addresses {
-                let here = all_here.clone();
-                let end = self.image.size().min(address + SECTOR_LEN);
-                self.image.peek(address..end, Box::new(move |_| drop(here)));
-            }
-            drop(all_here);
-            // Nothing is sent: it ends when the last of them has been answered.
-            let _ = wait.recv();
+    /// The sectors at `addresses`, in this order; what cannot be read is the bus thread's to log, and is missing.
+    fn peek(&self, addresses: &[u32]) -> Vec<Cached> {
+        let (sender, receiver) = channel();
+        for &address in addresses {
+            let sender = sender.clone();
+            let seen = move |result: Result<&[u8], _>| {
+                if let Ok(bytes) = result {
+                    // A receiver that is gone does not want to know.
+                    let _ = sender.send(Cached { address, bytes: bytes.to_vec() });
+                }
+            };
+            self.image.peek(address, Box::new(seen));
         }
+        drop(sender);
+        receiver.iter().collect()
     }
 
-    /// Searches what has got into the cache since the last time. Returns the addresses of sectors that must be read to see whether
-    /// what begins before them is a table.
-    fn search(&self) -> Vec<u32> {
+    /// Searches what has got into the cache since the last time.
+    fn search(&self) {
         let now = self.image.cache_moment();
         let since = std::mem::replace(&mut self.state.lock().searched_until, now);
-        let mut cut = Vec::new();
         if since == now {
-            return cut;
+            return;
         }
         let size = self.image.size();
         for block in (0..size).step_by(BLOCK_LEN as usize) {
@@ -163,38 +169,45 @@ impl Survey {
             if runs.is_empty() {
                 continue;
             }
-            self.note_suggestion(block, runs.iter().find_map(|run| suggestion::search(&run.bytes, size)));
-            cut.extend(runs.iter().filter_map(|run| self.search_for_table(run)).flatten());
+            let found = runs.iter().find_map(|run| suggestion::search(&run.bytes, size));
+            let has_beginning = runs.iter().any(|run| run.address == block);
+            self.note_suggestion(block, found, has_beginning);
+            runs.into_iter().for_each(|run| self.search_for_table(run));
         }
-        cut
     }
 
-    fn note_suggestion(&self, block: u32, found: Option<Mtdparts>) {
-        let suggestions = &mut self.state.lock().suggestions;
+    fn note_suggestion(&self, block: u32, found: Option<Mtdparts>, has_beginning: bool) {
+        let mut state = self.state.lock();
+        if has_beginning {
+            state.first_suggestions.remove(&block);
+        }
         match found {
-            Some(mtdparts) => suggestions.insert(block, mtdparts),
-            None => suggestions.remove(&block),
+            Some(mtdparts) => state.suggestions.insert(block, mtdparts),
+            None => state.suggestions.remove(&block),
         };
     }
 
-    /// Makes a table in `run` the partitions of the mount, if it has none; or returns the sectors that are missing to see it.
-    fn search_for_table(&self, run: &Cached) -> Option<Vec<u32>> {
+    /// Makes a table in `run` the partitions of the mount, if it has none. What begins in it is looked at to its end.
+    fn search_for_table(&self, run: Cached) {
         if self.table.placed().is_some() {
-            return None;
+            return;
         }
         let size = self.image.size();
-        match fmap::search(&run.bytes, size) {
-            Found::Table(fmap) => {
-                self.settle(run.address, fmap);
-                None
+        let mut run = run;
+        let mut found = fmap::search(&run.bytes, size);
+        if let Found::Beginning(offset) = found {
+            let run_end = run.address as usize + run.bytes.len();
+            let table_end = (run.address as usize + offset + fmap::LONGEST).min(size as usize);
+            let behind = (run_end..table_end).step_by(SECTOR_LEN as usize);
+            let addresses: Vec<u32> = behind.filter_map(|address| u32::try_from(address).ok()).collect();
+            let seen = self.peek(&addresses);
+            if seen.len() == addresses.len() {
+                seen.iter().for_each(|sector| run.bytes.extend_from_slice(&sector.bytes));
+                found = fmap::search(&run.bytes, size);
             }
-            Found::Beginning(offset) => {
-                let end = run.address as usize + offset + fmap::LONGEST;
-                let behind = run.address as usize + run.bytes.len()..end.min(size as usize);
-                let sectors = behind.step_by(SECTOR_LEN as usize).filter_map(|at| u32::try_from(at).ok());
-                Some(sectors.collect())
-            }
-            Found::Nothing => None,
+        }
+        if let Found::Table(fmap) = found {
+            self.settle(run.address, fmap);
         }
     }
 

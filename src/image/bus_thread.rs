@@ -17,10 +17,11 @@ use parking_lot::MutexGuard;
 
 use super::cache::Trust;
 use super::error::Error;
+use super::peek::Peek;
 use super::recovery::Recovery;
 use super::scrub::Scrub;
 use super::state::{State, tell};
-use super::{Presence, SECTOR_LEN, Shared};
+use super::{Presence, SECTOR_LEN, Shared, Traffic};
 use crate::chip::{self, Chip, Unlock};
 
 /// What a commit reads in one go, in bytes, so that a reader who has just come waits for 4 ms at 32 MHz; a multiple of a sector.
@@ -53,6 +54,8 @@ pub(super) struct Care {
 enum Job {
     /// Read this run of sectors; somebody waits for it.
     Read(Range<u32>),
+    /// Show a sector to somebody who only has a look at it.
+    Peek(Peek),
     /// Put these regions on the chip.
     Commit(Vec<u32>),
     /// Read this run of sectors; nobody waits for it yet.
@@ -87,6 +90,7 @@ impl BusThread {
         loop {
             match self.next_job() {
                 Job::Read(range) => self.read_for_callers(range),
+                Job::Peek(peek) => self.peek_for(peek),
                 Job::Commit(regions) => self.commit(&regions),
                 Job::ReadAhead(range) => self.read_ahead(range),
                 Job::Scrub(range) => self.scrub(range),
@@ -111,6 +115,10 @@ impl BusThread {
             if let Some(range) = next_read(&mut state, longest) {
                 self.scrub.postpone();
                 return Job::Read(range);
+            }
+            if let Some(peek) = state.peeks.pop_front() {
+                self.scrub.postpone();
+                return Job::Peek(peek);
             }
             let regions = state.next_commit();
             if !regions.is_empty() {
@@ -144,7 +152,36 @@ impl BusThread {
             let range = next_read(&mut self.shared.state.lock(), longest);
             match range {
                 Some(range) => self.read_for_callers(range),
-                None => return,
+                None => break,
+            }
+        }
+        let peek = self.shared.state.lock().peeks.pop_front();
+        if let Some(peek) = peek {
+            self.peek_for(peek);
+        }
+    }
+
+    fn peek_for(&mut self, Peek { address, done }: Peek) {
+        let range = address..address + SECTOR_LEN;
+        let mut bytes = vec![0; range.len()];
+        let is_here = self.shared.state.lock().first_missing(range.clone(), SECTOR_LEN).is_none();
+        let (result, traffic) = match is_here {
+            true => (Ok(()), Traffic::default()),
+            false => self.read_apart(address, &mut bytes),
+        };
+        let mut state = self.shared.state.lock();
+        state.counts.aside.add(traffic);
+        if is_here {
+            return state.answer(range, done);
+        }
+        match result {
+            Ok(()) => {
+                state.pending.overlay(range, &mut bytes);
+                done(Ok(&bytes));
+            }
+            Err(error) => {
+                log::error!("{}", crate::error_text(&error));
+                done(Err(error));
             }
         }
     }

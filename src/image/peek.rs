@@ -1,8 +1,7 @@
-//! For those who search the chip rather than use it: single reads out of order, and what is cached already.
+//! For those who search the chip rather than use it: looks at single sectors that leave the cache as it is, and what is cached.
 
 use std::ops::Range;
 
-use super::state::Read;
 use super::{Error, Image, ReadDone, SECTOR_LEN};
 
 /// A run of cached sectors.
@@ -14,21 +13,26 @@ pub struct Cached {
     pub bytes: Vec<u8>,
 }
 
+/// Somebody wants to have a look at a sector.
+pub(super) struct Peek {
+    /// The sector's address in bytes.
+    pub(super) address: u32,
+    pub(super) done: ReadDone,
+}
+
 impl Image {
-    /// Reads as [`read`](Self::read) does, for somebody who will not go on behind `range`: nothing is read ahead.
+    /// Looks at the sector at `address`: from memory if it is there, else on the chip, once, without taking it into the cache.
     ///
     /// # Errors
     /// `done` is told [`Error::Read`] when the chip cannot be read.
-    pub fn peek(&self, range: Range<u32>, done: ReadDone) {
+    pub fn peek(&self, address: u32, done: ReadDone) {
         let mut state = self.shared.state.lock();
-        if state.first_missing(range.clone(), SECTOR_LEN).is_none() {
-            state.answer(range, done);
-        } else if state.stopping {
-            done(Err(Error::Stopped));
-        } else {
-            state.reads.push_back(Read { range, done });
-            self.shared.work.notify_one();
+        if state.stopping {
+            drop(state);
+            return done(Err(Error::Stopped));
         }
+        state.peeks.push_back(Peek { address, done });
+        self.shared.work.notify_one();
     }
 
     /// The moment, for [`cached_since`](Self::cached_since): it moves on when something gets into the cache.
@@ -77,20 +81,40 @@ mod tests {
         Image::start(chip, options).unwrap()
     }
 
-    fn peek(image: &Image, range: Range<u32>) -> Vec<u8> {
+    fn see(image: &Image, address: u32) -> Vec<u8> {
         let (sender, receiver) = channel();
-        image.peek(range, Box::new(move |result| drop(sender.send(result.map(<[u8]>::to_vec)))));
+        image.peek(address, Box::new(move |result| drop(sender.send(result.map(<[u8]>::to_vec)))));
         receiver.recv().unwrap().unwrap()
     }
 
+    fn read(image: &Image, address: u32) {
+        let (sender, receiver) = channel();
+        image.read(address..address + 1, Box::new(move |result| sender.send(result.is_ok()).unwrap()));
+        assert!(receiver.recv().unwrap());
+    }
+
     #[test]
-    fn what_was_peeked_at_is_cached_and_nothing_else() {
+    fn a_look_shows_what_a_read_would_and_leaves_cache_and_counters_alone() {
+        let image = demonstration();
+        let before = image.report();
+        let sector = 10 * SECTOR_LEN;
+        assert!(see(&image, sector) == demo::firmware()[sector as usize..][..SECTOR_LEN as usize]);
+        let after = image.report();
+        assert_eq!(after.cached_sectors, 0);
+        let read = after.totals.bytes_read - after.counts.aside.bytes_read;
+        assert_eq!(read, before.totals.bytes_read);
+        let (sender, receiver) = channel();
+        image.write(sector, sector, b"new", Box::new(move |result| sender.send(result.is_ok()).unwrap()));
+        assert!(receiver.recv().unwrap());
+        assert_eq!(see(&image, sector)[..3], *b"new");
+    }
+
+    #[test]
+    fn what_was_read_is_shown_in_runs_and_nothing_else() {
         let image = demonstration();
         let firmware = demo::firmware();
         for sector in [0, 1, 3] {
-            let address = sector * SECTOR_LEN;
-            let bytes = peek(&image, address..address + SECTOR_LEN);
-            assert!(bytes == firmware[address as usize..][..SECTOR_LEN as usize]);
+            read(&image, sector * SECTOR_LEN);
         }
         let runs = image.cached_since(0..5 * SECTOR_LEN, 0);
         let shape: Vec<_> = runs.iter().map(|run| (run.address, run.bytes.len())).collect();
@@ -104,12 +128,12 @@ mod tests {
     #[test]
     fn a_range_is_shown_again_only_once_there_is_something_new_in_it() {
         let image = demonstration();
-        peek(&image, 0..SECTOR_LEN);
+        read(&image, 0);
         let moment = image.cache_moment();
         assert!(image.cached_since(0..4 * SECTOR_LEN, moment).is_empty());
-        peek(&image, 0..SECTOR_LEN);
+        read(&image, 0);
         assert_eq!(image.cache_moment(), moment);
-        peek(&image, SECTOR_LEN..2 * SECTOR_LEN);
-        assert_eq!(image.cached_since(0..4 * SECTOR_LEN, moment)[0].bytes.len(), 0x2000);
+        read(&image, 3 * SECTOR_LEN);
+        assert!(!image.cached_since(0..4 * SECTOR_LEN, moment).is_empty());
     }
 }

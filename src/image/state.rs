@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::error::Error;
+use super::peek::Peek;
 use super::pending::Pending;
 use super::read_ahead::ReadAhead;
 use super::replaced::{Origin, Replaced};
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) replaced: Replaced,
     pub(super) read_ahead: ReadAhead,
     pub(super) reads: VecDeque<Read>,
+    pub(super) peeks: VecDeque<Peek>,
     pub(super) counts: Counts,
     pub(super) times: Times,
     pub(super) stopping: bool,
@@ -92,6 +94,7 @@ impl State {
             replaced: Replaced::default(),
             read_ahead: ReadAhead::default(),
             reads: VecDeque::new(),
+            peeks: VecDeque::new(),
             counts: Counts::default(),
             times: Times::default(),
             stopping: false,
@@ -403,8 +406,9 @@ impl State {
 
     /// Tells everybody who still waits that there will be no answer.
     pub(super) fn abandon(&mut self) -> Vec<Finished> {
-        for read in self.reads.drain(..) {
-            (read.done)(Err(Error::Stopped));
+        let reads = self.reads.drain(..).map(|read| read.done);
+        for done in reads.chain(self.peeks.drain(..).map(|peek| peek.done)) {
+            done(Err(Error::Stopped));
         }
         let writes = self.writes.drain(..).map(|write| write.done);
         let commits = self.commits.drain(..).map(|commit| commit.done);

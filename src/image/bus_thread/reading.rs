@@ -11,7 +11,7 @@ use super::BusThread;
 use crate::chip;
 use crate::image::cache::Trust;
 use crate::image::error::Error;
-use crate::image::{Presence, SECTOR_LEN};
+use crate::image::{Presence, SECTOR_LEN, Traffic};
 
 /// A transfer that ends in this many equal bytes of FF or 00 may have lost the chip on the way.
 const IDLE_TAIL_LEN: usize = 32;
@@ -38,6 +38,19 @@ impl BusThread {
         });
         self.note_presence(&result);
         result.map_err(|source| Error::Read { address, len, source: Arc::new(source) })
+    }
+
+    /// Reads once for a purpose of norfuse's own, and tells what that has had on the wire.
+    pub(super) fn read_apart(&mut self, address: u32, bytes: &mut [u8]) -> (Result<(), Error>, Traffic) {
+        let before = self.chip.counters().totals();
+        let result = self.read_once(address, bytes);
+        let after = self.chip.counters().totals();
+        let traffic = Traffic {
+            messages: after.messages - before.messages,
+            bytes_read: after.bytes_read - before.bytes_read,
+            bytes_written: after.bytes_written - before.bytes_written,
+        };
+        (result, traffic)
     }
 
     /// Reads whole sectors until as many readings agree as the user wants; returns how much they can be trusted.

@@ -13,14 +13,10 @@ use crate::image::cache::Trust;
 impl BusThread {
     pub(super) fn scrub(&mut self, range: Range<u32>) {
         self.scrub.go_on_from(range.end / SECTOR_LEN);
-        let before = self.chip.counters().totals();
         let mut again = vec![0; range.len()];
-        let result = self.read_once(range.start, &mut again);
-        let after = self.chip.counters().totals();
+        let (result, traffic) = self.read_apart(range.start, &mut again);
         let mut state = self.shared.state.lock();
-        state.counts.scrub_messages += after.messages - before.messages;
-        state.counts.scrub_bytes_read += after.bytes_read - before.bytes_read;
-        state.counts.scrub_bytes_written += after.bytes_written - before.bytes_written;
+        state.counts.scrub.add(traffic);
         if result.is_err() {
             // Whoever asks for these bytes is told; nobody has.
             self.scrub.rest();
