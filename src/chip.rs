@@ -9,6 +9,7 @@ mod error;
 mod identify;
 pub mod opcode;
 pub mod part;
+pub mod parts;
 mod presence;
 mod protection;
 pub mod sfdp;
@@ -65,9 +66,6 @@ impl ReadMode {
 /// How many bytes are compared between 03h and 0Bh, and at how many places spread over the chip.
 const COMPARED_LEN: u32 = 64;
 const COMPARED_PLACES: u32 = 16;
-
-/// The datasheet limit of 03h on the FM25Q128A, in Hz.
-const READ_CLOCK_LIMIT: u32 = 50_000_000;
 
 /// A poll of the status register takes tens of microseconds; waits as short as a page program are polled without sleeping.
 const SHORTEST_SLEEPING_WAIT: Duration = Duration::from_millis(5);
@@ -156,14 +154,14 @@ impl Chip {
         Arc::clone(self.wire.counters())
     }
 
-    /// Sets the clock in Hz, held at 50 MHz while data is read by 03h.
+    /// Sets the clock in Hz, held at what the part allows while data is read by 03h.
     ///
     /// # Errors
     /// [`Error::Spi`] when the programmer refuses it.
     pub fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
         let limited = self.limited(hz);
         if limited < hz {
-            log::warn!("clock held at {READ_CLOCK_LIMIT} Hz, the limit of read command 03h");
+            log::warn!("clock held at {limited} Hz, the limit of read command 03h");
         }
         Ok(self.wire.set_clock(limited)?)
     }

@@ -139,6 +139,15 @@ pub enum Error {
         /// The registers.
         registers: StatusRegisters,
     },
+    /// The chip refuses, and norfuse does not know what its registers mean.
+    #[error(
+        "norfuse does not know how protection is cleared on this part ({registers}). Connect WP# and HOLD# to 3.3 V; its data \
+         sheet tells what the registers protect"
+    )]
+    UnknownProtection {
+        /// The registers.
+        registers: StatusRegisters,
+    },
     /// The chip refuses, and nothing is left that unlocking could clear.
     #[error(
         "nothing that norfuse can clear protects the chip ({registers}). Connect WP# and HOLD# to 3.3 V and check the \
