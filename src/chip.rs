@@ -90,9 +90,17 @@ impl Chip {
     /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`] or [`Error::Contradiction`] by what it
     /// answers, [`Error::Spi`] when the programmer fails.
     pub fn identify(bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
+        Self::identify_as(None, bus, speed)
+    }
+
+    /// The same; but with `named`, the chip is that part whatever it tells of itself, as long as it tells something.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify).
+    pub fn identify_as(named: Option<Part>, bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
         let mut wire = Wire::new(bus);
         wire.set_clock(speed.starting_clock())?;
-        let identity = identify::identify(&mut wire)?;
+        let identity = identify::identify(&mut wire, named)?;
         wire.counters().list_erases(&identity.part.erase_types);
         let mut chip = Self {
             wire,

@@ -61,8 +61,7 @@ fn clock(chip: &Chip) -> String {
 
 fn status_registers(chip: &Chip) -> String {
     let present = if chip.part().registers.are_three() { 3 } else { 1 };
-    let values: Vec<String> =
-        chip.status().0[..present].iter().map(|value| format!("{value:02x}")).collect();
+    let values: Vec<String> = chip.status().0[..present].iter().map(|value| format!("{value:02x}")).collect();
     values.join(" ")
 }
 

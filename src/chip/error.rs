@@ -34,7 +34,10 @@ pub enum Error {
         second: JedecId,
     },
     /// Neither the table of parts nor the chip itself tells how to drive it.
-    #[error("the chip with JEDEC id {id} is not known, and it does not describe itself by SFDP ({reason})")]
+    #[error(
+        "the chip with JEDEC id {id} is not known, and it does not describe itself by SFDP ({reason}). If it is like one that \
+         norfuse knows, name that with --chip"
+    )]
     UnknownChip {
         /// Its id.
         id: JedecId,

@@ -34,10 +34,17 @@ pub(super) struct Identity {
     pub(super) status: StatusRegisters,
 }
 
-pub(super) fn identify(wire: &mut Wire) -> Result<Identity, Error> {
+/// With `named` the chip is that part, whatever it tells of itself.
+pub(super) fn identify(wire: &mut Wire, named: Option<Part>) -> Result<Identity, Error> {
     let id = wake(wire)?;
     let sfdp = read_sfdp(wire)?;
-    let part = choose_part(id, sfdp.as_deref())?;
+    let part = match named {
+        Some(part) => {
+            doubt(&part, id, sfdp.as_deref());
+            part
+        }
+        None => choose_part(id, sfdp.as_deref())?,
+    };
     let unique_id = read_unique_id(wire)?;
     let status = read_status(wire, part.registers)?;
     Ok(Identity { id, part, sfdp, unique_id, status })
@@ -119,6 +126,22 @@ fn read_sfdp(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
             Ok(extent) if extent <= space.len() => return Ok(Some(space)),
             Ok(extent) => space.resize(extent, 0),
         }
+    }
+}
+
+/// Tells when a chip says something else of itself than the user.
+fn doubt(named: &Part, id: JedecId, sfdp: Option<&[u8]>) {
+    let known = parts::by_id(id);
+    let described = sfdp.and_then(|space| sfdp::parse(space).ok());
+    if let Some(known) = known.filter(|known| known.name != named.name) {
+        log::warn!("used as {}, although by its JEDEC id {id} the chip is {}", named.name, known.name);
+    } else if let Some(described) = described.filter(|described| described.size != named.size) {
+        log::warn!(
+            "used as {} with {} bytes, although the chip says that it has {}",
+            named.name,
+            named.size,
+            described.size
+        );
     }
 }
 

@@ -52,8 +52,10 @@ pub enum Unlocked {
 pub enum Verdict {
     /// Some of it is protected under all maps.
     Protected,
-    /// It depends on the map, or on locks that the registers do not show, or there is no map.
+    /// It depends on the map, or on locks that the registers do not show.
     Maybe,
+    /// There is no map for the part.
+    Unknown,
     /// Under no map.
     NotByRegisters,
 }
@@ -293,7 +295,7 @@ fn has_individual_locks(registers: StatusRegisters, part: &Part) -> bool {
 fn explain(registers: StatusRegisters, range: &Range<u32>, part: &Part) -> ProtectionState {
     let protections = protections(registers, part);
     let covered: Vec<_> = protections.iter().map(|protection| covers(protection, range)).collect();
-    let is_always = |wanted| !covered.is_empty() && covered.iter().all(|&covers| covers == Some(wanted));
+    let is_always = |wanted| covered.iter().all(|&covers| covers == Some(wanted));
     let verdict = if is_always(true) {
         Verdict::Protected
     } else if is_always(false) {
@@ -304,7 +306,7 @@ fn explain(registers: StatusRegisters, range: &Range<u32>, part: &Part) -> Prote
     let protects = match &protections[..] {
         [] => {
             let text = format!("{registers}; what they protect on this part is not known to norfuse");
-            return ProtectionState { verdict, registers, text };
+            return ProtectionState { verdict: Verdict::Unknown, registers, text };
         }
         [only] => format!("protects {}", name(only)),
         [first, rest @ ..] if rest.iter().all(|other| other == first) => {

@@ -97,7 +97,7 @@ fn a_part_of_another_maker_is_not_explained_by_the_maps_of_the_fm25q128a() {
     assert_eq!(winbond.verdict, Verdict::NotByRegisters);
     assert_eq!(winbond.text, "SR1 = 1c, SR2 = 4a, SR3 = 00: BP2 BP1 BP0 CMP set (protects nothing)");
     let micron = state_of("N25Q128", [0x1C, 0xFF, 0xFF], 0..4096);
-    assert_eq!(micron.verdict, Verdict::Maybe);
+    assert_eq!(micron.verdict, Verdict::Unknown);
     assert_eq!(micron.text, "SR1 = 1c; what they protect on this part is not known to norfuse");
 }
 
