@@ -265,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_second_status_register_is_only_read_where_35h_reads_one() {
+        let mut dwords = dwords();
+        assert_eq!(parse(&space(&dwords)).unwrap().registers, Registers::First);
+        dwords.resize(15, 0);
+        // By bits 22:20: no second register; one that 35h reads; and the same, but 35h is a switch, too.
+        for (field, registers) in
+            [(2 << 20, Registers::First), (5 << 20, Registers::Three), (5 << 20 | 1 << 6, Registers::First)]
+        {
+            dwords[14] = field;
+            assert_eq!(parse(&space(&dwords)).unwrap().registers, registers, "{field:#x}");
+        }
+    }
+
+    #[test]
     fn a_pointer_past_the_end_is_refused() {
         let mut space = space(&dwords());
         space[13] = 0x40;
