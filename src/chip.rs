@@ -14,24 +14,29 @@ mod presence;
 mod protection;
 pub mod sfdp;
 pub mod status;
+mod suspending;
 #[cfg(test)]
 mod testing;
+mod times;
 mod wire;
+mod writing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use clock::{Calibration, LADDER, Speed};
 pub use counters::{Counters, Totals};
 pub use error::Error;
 use identify::SLOW_CLOCK;
-use part::{EraseType, JedecId, Part, ProgramTime};
+use part::{JedecId, Part};
 use protection::Changes;
 pub use protection::{ProtectionState, Unlock, Unlocked, Verdict};
-use status::{StatusRegisters, WIP};
+use status::StatusRegisters;
+pub use suspending::Suspending;
+pub use times::{BusyTime, Times};
 use wire::Wire;
+pub use writing::Erase;
 
-use crate::spi::{self, Bus, Transaction};
+use crate::spi::Bus;
 
 /// How data is read, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +72,6 @@ impl ReadMode {
 const COMPARED_LEN: u32 = 64;
 const COMPARED_PLACES: u32 = 16;
 
-/// A poll of the status register takes tens of microseconds; waits as short as a page program are polled without sleeping.
-const SHORTEST_SLEEPING_WAIT: Duration = Duration::from_millis(5);
-
 /// An identified chip, ready for use.
 pub struct Chip {
     wire: Wire,
@@ -81,6 +83,10 @@ pub struct Chip {
     read_mode: ReadMode,
     calibration: Calibration,
     changes: Changes,
+    times: Times,
+    suspending: Suspending,
+    /// Whether an erase may have been suspended and not resumed.
+    may_be_suspended: bool,
 }
 
 impl Chip {
@@ -102,6 +108,7 @@ impl Chip {
         wire.set_clock(speed.starting_clock())?;
         let identity = identify::identify(&mut wire, named)?;
         wire.counters().list_erases(&identity.part.erase_types);
+        let times = Times::typical(&identity.part);
         let mut chip = Self {
             wire,
             id: identity.id,
@@ -112,7 +119,12 @@ impl Chip {
             read_mode: ReadMode::NotComparable,
             calibration: Calibration { auto: speed == Speed::Auto, first_failure_hz: None },
             changes: Changes::default(),
+            times,
+            suspending: Suspending::default(),
+            may_be_suspended: identity.status.may_be_suspended(),
         };
+        // A killed process may have left it so, and what is half erased is not worth reading.
+        chip.end_suspended()?;
         chip.calibrate(speed)?;
         Ok(chip)
     }
@@ -162,6 +174,11 @@ impl Chip {
         Arc::clone(self.wire.counters())
     }
 
+    /// How long it stays busy with what, as far as it has shown.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
     /// Sets the clock in Hz, held at what the part allows while data is read by 03h.
     ///
     /// # Errors
@@ -186,78 +203,6 @@ impl Chip {
             }
         }
         Ok(())
-    }
-
-    /// Programs `data` from `address` on, within one page, and waits until the chip is done. Bits only go from 1 to 0.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
-    pub fn program(&mut self, address: u32, data: &[u8]) -> Result<(), Error> {
-        let mut address = address;
-        let mut rest = data;
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(rest.len().min(self.wire.max_data_len()));
-            let command = command_with_address(opcode::PAGE_PROGRAM, address);
-            let sent = self.wire.run(&mut [
-                Transaction::command(&[opcode::WRITE_ENABLE]),
-                Transaction::write(&command, piece),
-            ]);
-            match sent {
-                Ok(()) => {}
-                Err(spi::Error::MessageTooLong { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            self.wire.counters().count_page();
-            let ProgramTime { typical, maximum } = self.part.page_program;
-            self.wait("a page program", address, typical, maximum)?;
-            address = address.saturating_add(u32::try_from(piece.len()).unwrap_or(0));
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    /// Erases the unit of `erase` at `address`, which must be a multiple of its length, and waits until the chip is done.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] after twice the longest time that the part may take, [`Error::Spi`].
-    pub fn erase(&mut self, address: u32, erase: &EraseType) -> Result<(), Error> {
-        debug_assert!(
-            address % erase.len == 0,
-            "an erase of {} bytes at {address:#x} is not aligned",
-            erase.len
-        );
-        let command = command_with_address(erase.opcode, address);
-        self.wire
-            .run(&mut [Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(&command)])?;
-        self.wire.counters().count_erase(erase.len);
-        self.wait("an erase", address, erase.typical, erase.maximum)
-    }
-
-    /// Polls WIP: at once and without pause for a short wait, from half of the typical time on for a long one.
-    fn wait(
-        &mut self,
-        operation: &'static str,
-        address: u32,
-        typical: Duration,
-        maximum: Duration,
-    ) -> Result<(), Error> {
-        let started = self.wire.now();
-        let sleeps = typical >= SHORTEST_SLEEPING_WAIT;
-        if sleeps {
-            self.wire.sleep(typical / 2);
-        }
-        loop {
-            let waited = self.wire.now().saturating_sub(started);
-            if self.wire.register(opcode::READ_STATUS_1)? & WIP == 0 {
-                return Ok(());
-            }
-            if waited > 2 * maximum {
-                return Err(Error::TimedOut { operation, address, waited });
-            }
-            if sleeps {
-                self.wire.sleep(typical / 64);
-            }
-        }
     }
 
     /// Runs `work` at no more than 1 MHz, and sets the clock back whatever comes of it.

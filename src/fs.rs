@@ -3,7 +3,7 @@
 //! The FUSE threads that run in here never wait for the bus: a request that cannot be answered from memory is handed down and
 //! answered from the bus thread.
 //!
-//! Two kinds of caching by the kernel could come between a reader and the one cache in the image:
+//! Caching by the kernel could come between a reader and the one cache in the image:
 //!
 //! - Chip files are opened with `FOPEN_DIRECT_IO`, so reads and writes pass the page cache by. `raw.bin` and `sectors/*` are the
 //!   same bytes, and a page cache for each name would have to be kept alike. Measured, direct reads of what is cached cost less
@@ -12,6 +12,7 @@
 //!   Linux 6.6), pages of one name are dropped when another name is written, by a thread of its own and before the write
 //!   returns. Older kernels do not map such files, so there chip files are opened with the page cache, and the same dropping
 //!   keeps them alike; of several writes at a time, right after they have returned.
+//! - The kernel writes mapped pages back whole. Of a page from before somebody else's write only what was stored into it is taken.
 //!
 //! Everything that is not on the chip and has a name of its own choice is a scratch file, in memory.
 //!

@@ -11,11 +11,13 @@ mod description;
 mod draft;
 mod error;
 pub mod journal;
+mod journal_thread;
 mod peek;
 mod pending;
 pub mod plan;
 mod read_ahead;
 mod recovery;
+mod replaced;
 mod scrub;
 mod state;
 
@@ -31,9 +33,11 @@ pub use error::Error;
 use journal::{Journal, Record};
 pub use peek::Cached;
 use recovery::Recovery;
+use replaced::Origin;
+pub use replaced::Writer;
 use state::{Read, State, Write, tell};
 
-use crate::chip::{Calibration, Chip, Counters, Totals, Unlock};
+use crate::chip::{Calibration, Chip, Counters, Times, Totals, Unlock};
 
 /// The grain of the cache in bytes: the smallest erase unit of nearly every chip.
 pub const SECTOR_LEN: u32 = 4096;
@@ -128,6 +132,8 @@ pub struct Report {
     pub failed: Vec<(u32, Error)>,
     /// What the image has had to do.
     pub counts: Counts,
+    /// How long the chip stays busy with what, as far as it has shown.
+    pub times: Times,
     /// What has passed over the wire.
     pub totals: Totals,
 }
@@ -156,7 +162,7 @@ impl Image {
         });
         let counters = chip.counters();
         let description = Description::of(&chip);
-        let recovery = Recovery::new(journal);
+        let recovery = Recovery::new(journal, &records)?;
         let care = Care { read_repeat: options.read_repeat, scrub: options.scrub, unlock: options.unlock };
         let thread = BusThread::new(Arc::clone(&shared), chip, recovery, care);
         let thread = std::thread::Builder::new().name("bus".to_owned()).spawn(move || thread.run()).map_err(
@@ -203,14 +209,33 @@ impl Image {
     /// # Errors
     /// `done` is told [`Error::Read`] when the chip cannot be read.
     pub fn read(&self, range: Range<u32>, done: ReadDone) {
+        self.read_now_or_later(range, done, |done, bytes| done(Ok(bytes)), |done| done);
+    }
+
+    /// The same for somebody who would not make a [`ReadDone`] for nothing: what is in memory is handed to `now` at once, and `later`
+    /// makes one only for what has to be read from the chip. Both get `who`, and are called with the image locked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_now_or_later<W>(
+        &self,
+        range: Range<u32>,
+        who: W,
+        now: impl FnOnce(W, &[u8]),
+        later: impl FnOnce(W) -> ReadDone,
+    ) {
         let mut state = self.shared.state.lock();
         state.read_ahead.note(range.clone());
         if state.first_missing(range.clone(), SECTOR_LEN).is_none() {
-            state.answer(range, done);
+            state.show(range, |bytes| now(who, bytes));
+            if state.next_read_ahead(SECTOR_LEN).is_none() {
+                return;
+            }
         } else if state.stopping {
-            done(Err(Error::Stopped));
+            later(who)(Err(Error::Stopped));
             return;
         } else {
+            let done = later(who);
             state.reads.push_back(Read { range, done });
         }
         self.shared.work.notify_one();
@@ -222,16 +247,35 @@ impl Image {
     /// # Errors
     /// `done` is told the error of an earlier commit when nothing more can be taken in.
     pub fn write(&self, zeros_from: u32, address: u32, data: &[u8], done: Done) {
+        self.write_from(None, zeros_from, address, data, done);
+    }
+
+    /// Somebody who is going to write while others may hold copies of the bytes and write those back, whole: all but `holder`, if
+    /// that has the new bytes already. With `is_copy` what is written is such a copy, and only what has been changed in it
+    /// is taken.
+    pub fn writer(&self, holder: Option<u64>, is_copy: bool) -> Writer {
+        Writer::new(Arc::clone(&self.shared), holder, is_copy)
+    }
+
+    /// The same as [`write`](Self::write), by a [`writer`](Self::writer).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_by(&self, origin: Origin, zeros_from: u32, address: u32, data: &[u8], done: Done) {
+        self.write_from(Some(origin), zeros_from, address, data, done);
+    }
+
+    fn write_from(&self, origin: Option<Origin>, zeros_from: u32, address: u32, data: &[u8], done: Done) {
         let mut state = self.shared.state.lock();
         if state.stopping {
             drop(state);
             return done(Err(Error::Stopped));
         }
-        if zeros_from >= address && state.try_write(address, data) {
+        if zeros_from >= address && state.try_write(origin, address, data) {
             drop(state);
             done(Ok(()));
         } else {
-            state.queue_write(Write { next: zeros_from, address, data: data.to_vec(), done });
+            state.queue_write(Write { origin, next: zeros_from, address, data: data.to_vec(), done });
             let mut finished = state.accept_writes();
             finished.extend(state.refuse_hopeless_writes());
             drop(state);
@@ -274,6 +318,7 @@ impl Image {
             pending_bytes: state.pending.byte_count(),
             failed: state.failed().map(|(address, error)| (address, error.clone())).collect(),
             counts: state.counts,
+            times: state.times.clone(),
             totals: self.counters.totals(),
         }
     }

@@ -9,7 +9,10 @@ pub mod spidev;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use sim::pacing::{Lateness, Pacer};
 
 /// What a transaction does after its command bytes, with the chip still selected.
 #[derive(Debug)]
@@ -22,14 +25,19 @@ pub enum Data<'a> {
     Read(&'a mut [u8]),
 }
 
-/// One period of asserted chip select: command bytes, then data one way or the other.
+/// One period of asserted chip select: command bytes, data one way or the other, and a delay.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     /// Opcode, address and dummy bytes, in the order they are shifted out. Never empty.
     pub command: &'a [u8],
     /// The data phase.
     pub data: Data<'a>,
+    /// How long chip select stays asserted after the last bit, at least: whole microseconds, up to [`LONGEST_DELAY`].
+    pub delay: Duration,
 }
+
+/// The longest [`Transaction::delay`]: spidev counts microseconds in 16 bits.
+pub const LONGEST_DELAY: Duration = Duration::from_micros(u16::MAX as u64);
 
 impl Data<'_> {
     /// The length of the data phase in bytes.
@@ -50,17 +58,23 @@ impl Data<'_> {
 impl<'a> Transaction<'a> {
     /// A transaction that is all command.
     pub fn command(command: &'a [u8]) -> Self {
-        Self { command, data: Data::None }
+        Self { command, data: Data::None, delay: Duration::ZERO }
     }
 
     /// A transaction that shifts `data` out behind the command.
     pub fn write(command: &'a [u8], data: &'a [u8]) -> Self {
-        Self { command, data: Data::Write(data) }
+        Self { command, data: Data::Write(data), delay: Duration::ZERO }
     }
 
     /// A transaction that fills `data` behind the command.
     pub fn read(command: &'a [u8], data: &'a mut [u8]) -> Self {
-        Self { command, data: Data::Read(data) }
+        Self { command, data: Data::Read(data), delay: Duration::ZERO }
+    }
+
+    /// The same with chip select asserted for `delay` after the last bit.
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
     }
 }
 
@@ -94,6 +108,11 @@ pub trait Bus: Send {
 
     /// Lets `duration` pass.
     fn sleep(&mut self, duration: Duration);
+
+    /// What keeps real time for a simulated chip, where one does.
+    fn pacer(&self) -> Option<Arc<Pacer>> {
+        None
+    }
 }
 
 /// Why bytes did not reach a chip, or a programmer could not be had.

@@ -36,6 +36,7 @@ impl Bus for Misdirecting {
             .iter_mut()
             .map(|one| Transaction {
                 command: one.command,
+                delay: one.delay,
                 data: match &mut one.data {
                     Data::None => Data::None,
                     Data::Write(bytes) => Data::Write(bytes),

@@ -146,6 +146,21 @@ fn the_small_files_describe_the_chip() {
 }
 
 #[test]
+fn info_json_tells_how_well_the_simulated_chip_keeps_real_time_and_nothing_where_it_does_not() {
+    let bench = Bench::with_chip(&noise(1));
+    bench.mount();
+    assert!(bench.info()["bus"]["simulated_time"].is_null());
+    bench.unmount();
+    bench.mount_with(&["--sim-realtime", "--speed", "32M"]);
+    let time = bench.info()["bus"]["simulated_time"].clone();
+    let number = |name: &str| time[name].as_u64().unwrap_or_else(|| panic!("no {name} in {time}"));
+    assert!(number("waits") > 0);
+    assert!(number("median_late_us") <= number("p99_late_us"));
+    assert!(number("p99_late_us") <= number("max_late_us"));
+    bench.unmount();
+}
+
+#[test]
 fn info_json_is_current_and_whole_however_it_is_read() {
     let bench = Bench::with_chip(&noise(1));
     bench.mount();

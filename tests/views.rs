@@ -148,3 +148,37 @@ assert raw_map[0xa000 + 100:0xa000 + 106] == b'sector'
     bench.python(script).ok();
     bench.unmount_to(&patched(&patched(&chip, 0xa000, b"raw"), 0xa000 + 100, b"sector"));
 }
+
+#[test]
+fn a_mapping_s_store_undoes_nothing_that_was_written_beside_it_under_another_name() {
+    store_beside(&[]);
+}
+
+/// As kernels before 6.6 have it.
+#[test]
+fn a_mapping_s_store_undoes_nothing_that_was_written_beside_it_under_another_name_with_the_page_cache() {
+    store_beside(&["-o", "page_cache"]);
+}
+
+/// The kernel writes back whole pages, of which only a part has been stored into.
+fn store_beside(arguments: &[&str]) {
+    let chip = noise(1);
+    let bench = Bench::with_chip(&chip);
+    bench.mount_with(arguments);
+    let script = "
+import mmap, os
+raw = os.open('m/raw.bin', os.O_RDWR)
+sector = os.open('m/sectors/00a000.bin', os.O_RDWR)
+raw_map = mmap.mmap(raw, 0)
+sector_map = mmap.mmap(sector, 0)
+raw_map[0xa000:0xa005] = b'raw 1'
+os.pwrite(sector, b'sector 1', 100)
+raw_map[0xa200:0xa205] = b'raw 2'
+sector_map[300:308] = b'sector 2'
+raw_map.flush()
+sector_map.flush()
+";
+    bench.python(script).ok();
+    let wanted = patched(&patched(&chip, 0xa000, b"raw 1"), 0xa000 + 100, b"sector 1");
+    bench.unmount_to(&patched(&patched(&wanted, 0xa200, b"raw 2"), 0xa000 + 300, b"sector 2"));
+}

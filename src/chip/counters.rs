@@ -1,11 +1,13 @@
 //! What has passed over the wire since start, for whoever wants to know what an operation cost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::part::EraseType;
+use crate::spi::{Lateness, Pacer};
 
 /// Running totals; read at any time, from any thread.
 #[derive(Debug, Default)]
@@ -15,6 +17,7 @@ pub struct Counters {
     bytes_written: AtomicU64,
     pages_programmed: AtomicU64,
     erases: Mutex<BTreeMap<u32, u64>>,
+    pacer: Option<Arc<Pacer>>,
 }
 
 /// The totals at one moment.
@@ -30,9 +33,16 @@ pub struct Totals {
     pub pages_programmed: u64,
     /// Erase commands, by what they erase in bytes.
     pub erases: BTreeMap<u32, u64>,
+    /// How accurately a simulated chip has kept real time, where one does.
+    pub lateness: Option<Lateness>,
 }
 
 impl Counters {
+    /// Zeros; `pacer` is what keeps real time on the bus, if something does.
+    pub(super) fn new(pacer: Option<Arc<Pacer>>) -> Self {
+        Self { pacer, ..Self::default() }
+    }
+
     /// Makes every erase type show, with a count of zero.
     pub(super) fn list_erases(&self, erase_types: &[EraseType]) {
         self.erases.lock().extend(erase_types.iter().map(|erase| (erase.len, 0)));
@@ -60,6 +70,7 @@ impl Counters {
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             pages_programmed: self.pages_programmed.load(Ordering::Relaxed),
             erases: self.erases.lock().clone(),
+            lateness: self.pacer.as_ref().map(|pacer| pacer.lateness()),
         }
     }
 }

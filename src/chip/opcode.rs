@@ -34,6 +34,10 @@ pub const BLOCK_ERASE_32K: u8 = 0x52;
 pub const READ_SFDP: u8 = 0x5A;
 /// Allow the reset that follows; W25Q128 class, unconfirmed for the FM25Q128A.
 pub const ENABLE_RESET: u8 = 0x66;
+/// Suspend an erase; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const SUSPEND: u8 = 0x75;
+/// Resume a suspended erase; W25Q128 class, unconfirmed for the FM25Q128A.
+pub const RESUME: u8 = 0x7A;
 /// Close the individual locks of all blocks; W25Q128 class, unconfirmed for the FM25Q128A.
 pub const GLOBAL_BLOCK_LOCK: u8 = 0x7E;
 /// Open the individual locks of all blocks.

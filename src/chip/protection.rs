@@ -13,6 +13,8 @@ use super::part::{Part, Registers};
 use super::status::{
     BP, MAP_A_SR2_WPS, Protection, SR1_BIT_6, SR2_BIT_6, SR3_WPS, SRP0, StatusRegisters, TB, WEL, WIP,
 };
+use super::times::BusyTime;
+use super::writing::Operation;
 use super::{Chip, identify};
 use crate::spi::Transaction;
 
@@ -247,14 +249,20 @@ impl Chip {
             Unlock::Volatile => Duration::ZERO,
             Unlock::Permanent => STATUS_WRITE_TYPICAL,
         };
-        self.wait("a status register write", 0, typical, STATUS_WRITE_MAXIMUM)?;
+        self.wait_for_registers("a status register write", typical)?;
         self.agreed_status()
     }
 
     fn write_enabled(&mut self, opcode: u8) -> Result<(), Error> {
         self.wire
             .run(&mut [Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(&[opcode])])?;
-        self.wait("a global block lock or unlock", 0, Duration::ZERO, STATUS_WRITE_MAXIMUM)
+        self.wait_for_registers("a global block lock or unlock", Duration::ZERO)
+    }
+
+    fn wait_for_registers(&mut self, name: &'static str, typical: Duration) -> Result<(), Error> {
+        let began = self.wire.now();
+        let operation = Operation { name, address: 0, began, maximum: STATUS_WRITE_MAXIMUM };
+        self.wait(&operation, &mut BusyTime::new(typical))
     }
 
     fn agreed_status(&mut self) -> Result<StatusRegisters, Error> {

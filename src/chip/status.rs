@@ -23,6 +23,8 @@ pub(super) const SR2_BIT_6: u8 = 1 << 6;
 pub(super) const MAP_A_SR2_WPS: u8 = 1 << 3;
 /// Under map B and on the W25Q128.
 pub(super) const SR3_WPS: u8 = 1 << 2;
+/// SR2 bit 7: SUS under map A, set while an erase is suspended; the dummy-cycle setting DC1 under map B.
+const SR2_BIT_7: u8 = 1 << 7;
 /// What a register that the chip does not have reads as, or would.
 pub(super) const ABSENT: u8 = 0xFF;
 
@@ -86,6 +88,11 @@ impl StatusRegisters {
             (false, true) => 0..size - len,
         };
         if range.is_empty() { Protection::None } else { Protection::Range(range) }
+    }
+
+    /// Whether an erase may be suspended.
+    pub(super) fn may_be_suspended(self) -> bool {
+        self.present()[1] & SR2_BIT_7 != 0
     }
 
     /// The registers with nothing set in those that the chip does not have.

@@ -43,7 +43,8 @@ impl Bus for Tampered {
             let mut bytes = transaction.command.to_vec();
             match &mut transaction.data {
                 Data::Read(data) => {
-                    self.bus.transfer(&mut [Transaction::read(&bytes, data)])?;
+                    self.bus
+                        .transfer(&mut [Transaction::read(&bytes, data).with_delay(transaction.delay)])?;
                     (self.on_read)(self.bus.clock(), data);
                     continue;
                 }
@@ -51,9 +52,56 @@ impl Bus for Tampered {
                 Data::None => {}
             }
             if let Some(bytes) = (self.on_write)(bytes) {
-                self.bus.transfer(&mut [Transaction::command(&bytes)])?;
+                self.bus.transfer(&mut [Transaction::command(&bytes).with_delay(transaction.delay)])?;
             }
         }
+        Ok(())
+    }
+
+    fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
+        self.bus.set_clock(hz)
+    }
+
+    fn clock(&self) -> u32 {
+        self.bus.clock()
+    }
+
+    fn max_data_len(&self) -> usize {
+        self.bus.max_data_len()
+    }
+
+    fn now(&self) -> Duration {
+        self.bus.now()
+    }
+
+    fn sleep(&mut self, duration: Duration) {
+        self.bus.sleep(duration);
+    }
+}
+
+/// A bus of a system that is slow: delays last longer than asked for, and the end of a message is told late.
+pub(super) struct Slow {
+    bus: Box<dyn Bus>,
+    times: u32,
+    late: Duration,
+}
+
+impl Slow {
+    /// Delays last `times` as long as asked for; messages are told to be over up to `late` too late.
+    pub(super) fn new(bus: impl Bus + 'static, times: u32, late: Duration) -> Self {
+        Self { bus: Box::new(bus), times, late }
+    }
+}
+
+impl Bus for Slow {
+    fn transfer(&mut self, transactions: &mut [Transaction<'_>]) -> Result<(), Error> {
+        for transaction in &mut *transactions {
+            transaction.delay *= self.times;
+        }
+        self.bus.transfer(transactions)?;
+        // Anything will do that is not the same each time.
+        let part = u32::from(self.bus.now().subsec_nanos().to_le_bytes()[0]);
+        self.bus.sleep(self.late * part / 255);
         Ok(())
     }
 

@@ -12,14 +12,43 @@ use crate::spi::{Bus, Data, Error, Transaction};
 /// more than a few milliseconds.
 const LONGEST_PIECE: u32 = 64 << 10;
 
+/// Delays are taken to last up to so many times as long as asked for: Linux 6.2 to 6.11 allow twice.
+const LONGEST_STRETCH: f64 = 4.0;
+
+/// Shorter delays tell nothing of that.
+const SHORTEST_TELLING_DELAY: Duration = Duration::from_micros(100);
+
+/// Of so many delays the one that lasted the least beyond what was asked for counts: the others may only have been told late.
+const REMEMBERED_DELAYS: usize = 32;
+
 pub(super) struct Wire {
     bus: Box<dyn Bus>,
     counters: Arc<Counters>,
+    /// The least time that a message took beyond its bits.
+    overhead: Option<Duration>,
+    /// How many times as long as asked for the last delays lasted.
+    stretches: [f64; REMEMBERED_DELAYS],
+    next_stretch: usize,
+}
+
+/// When a message was on its way.
+pub(super) struct Passed {
+    pub(super) started: Duration,
+    /// When its last bit had passed and its last delay was over, by what messages and delays take here. It may have been told
+    /// later, when the processor had nothing else to do.
+    pub(super) ended: Duration,
 }
 
 impl Wire {
     pub(super) fn new(bus: Box<dyn Bus>) -> Self {
-        Self { bus, counters: Arc::default() }
+        let pacer = bus.pacer();
+        Self {
+            bus,
+            counters: Arc::new(Counters::new(pacer)),
+            overhead: None,
+            stretches: [1.0; REMEMBERED_DELAYS],
+            next_stretch: 0,
+        }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {
@@ -27,9 +56,15 @@ impl Wire {
     }
 
     pub(super) fn run(&mut self, transactions: &mut [Transaction<'_>]) -> Result<(), Error> {
+        self.run_timed(transactions).map(drop)
+    }
+
+    pub(super) fn run_timed(&mut self, transactions: &mut [Transaction<'_>]) -> Result<Passed, Error> {
         let mut bytes_read = 0;
         let mut bytes_written = 0;
+        let mut delay = Duration::ZERO;
         for transaction in &*transactions {
+            delay += transaction.delay;
             bytes_written += transaction.command.len();
             match &transaction.data {
                 Data::None => {}
@@ -38,7 +73,48 @@ impl Wire {
             }
         }
         self.counters.count_message(bytes_read, bytes_written);
-        self.bus.transfer(transactions)
+        let started = self.bus.now();
+        self.bus.transfer(transactions)?;
+        let told = self.bus.now();
+        let on_wire = self.time_of(bytes_read + bytes_written);
+        self.learn(told.saturating_sub(started).saturating_sub(on_wire), delay);
+        Ok(Passed { started, ended: started + self.overhead() + on_wire + self.lasting(delay) })
+    }
+
+    /// Learns from what a message took beyond its bits, of which it asked for `delay`.
+    fn learn(&mut self, beyond: Duration, delay: Duration) {
+        if delay.is_zero() {
+            self.overhead = Some(self.overhead.map_or(beyond, |overhead| overhead.min(beyond)));
+        } else if delay >= SHORTEST_TELLING_DELAY {
+            let stretch = beyond.saturating_sub(self.overhead()).div_duration_f64(delay);
+            self.stretches[self.next_stretch] = stretch.clamp(1.0, LONGEST_STRETCH);
+            self.next_stretch = (self.next_stretch + 1) % REMEMBERED_DELAYS;
+        }
+    }
+
+    /// What a message takes beyond its bits, at least.
+    pub(super) fn overhead(&self) -> Duration {
+        self.overhead.unwrap_or_default()
+    }
+
+    /// The delay to ask for so that about `time` passes.
+    pub(super) fn delay_for(&self, time: Duration) -> Duration {
+        let delay = time.div_f64(self.stretch());
+        Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn stretch(&self) -> f64 {
+        self.stretches.iter().copied().fold(LONGEST_STRETCH, f64::min)
+    }
+
+    /// How long a delay lasts.
+    pub(super) fn lasting(&self, delay: Duration) -> Duration {
+        delay.mul_f64(self.stretch())
+    }
+
+    /// How long `bytes` take at the present clock.
+    pub(super) fn time_of(&self, bytes: usize) -> Duration {
+        Duration::from_nanos(bytes as u64 * 8_000_000_000 / u64::from(self.clock().max(1)))
     }
 
     pub(super) fn command(&mut self, opcode: u8) -> Result<(), Error> {

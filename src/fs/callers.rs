@@ -22,6 +22,16 @@ const EXITING: u64 = 0x4;
 /// SIGKILL in a set of pending signals: the kernel adds it to every thread of a process that a signal is going to end.
 const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
+/// Signals that end nobody unless somebody asks for it.
+const HARMLESS: u64 = 1 << (libc::SIGCHLD - 1)
+    | 1 << (libc::SIGCONT - 1)
+    | 1 << (libc::SIGSTOP - 1)
+    | 1 << (libc::SIGTSTP - 1)
+    | 1 << (libc::SIGTTIN - 1)
+    | 1 << (libc::SIGTTOU - 1)
+    | 1 << (libc::SIGURG - 1)
+    | 1 << (libc::SIGWINCH - 1);
+
 /// Something that a caller waits for.
 pub(super) trait Reply: Send + 'static {
     fn refuse(self, error: Errno);
@@ -42,7 +52,17 @@ replies!(ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite);
 /// A reply that is given by whoever comes first: the one who has the answer, or the one who sees that nobody waits for it any more.
 pub(super) struct Shared<R>(Arc<Mutex<Option<R>>>);
 
+impl<R> Clone for Shared<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<R: Reply> Shared<R> {
+    pub(super) fn new(reply: R) -> Self {
+        Self(Arc::new(Mutex::new(Some(reply))))
+    }
+
     /// The reply, if it has not been given.
     pub(super) fn take(&self) -> Option<R> {
         self.0.lock().take()
@@ -95,8 +115,14 @@ impl Callers {
 
     /// Has `work` done with the reply to `request`; if it is not given when that returns, it is looked after.
     pub(super) fn answer<R: Reply>(&self, request: &Request, reply: R, work: impl FnOnce(Shared<R>)) {
-        let reply = Arc::new(Mutex::new(Some(reply)));
-        work(Shared(Arc::clone(&reply)));
+        let reply = Shared::new(reply);
+        work(reply.clone());
+        self.look_after(request, reply);
+    }
+
+    /// Looks after a reply until it is given.
+    pub(super) fn look_after<R: Reply>(&self, request: &Request, reply: Shared<R>) {
+        let reply = reply.0;
         if reply.is_over() {
             return;
         }
@@ -128,21 +154,52 @@ impl List {
 /// Whether a thread will never see the answer to a system call that it waits in. One that cannot be looked at waits on.
 fn is_dying(thread: u32) -> bool {
     // Callers of another process namespace have no number here.
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{thread}/{file}")).unwrap_or_default();
     thread != 0
-        && std::fs::read_to_string(format!("/proc/{thread}/stat")).is_ok_and(|stat| is_dying_by(&stat))
+        && match state_by(&read("stat")) {
+            State::Alive => false,
+            State::Killed => true,
+            // Whoever has come to its own end closes its files on the way, and that is what it waits for.
+            State::Exiting => was_killed_by(&read("status")),
+        }
 }
 
-/// The same by the text of proc_pid_stat(5): the flags are its field 9, and the pending signals of the thread its field 31.
-fn is_dying_by(stat: &str) -> bool {
+/// Whether an exiting process has been ended by a signal from outside, by the text of proc_pid_status(5): such a signal stays
+/// pending to the end.
+fn was_killed_by(status: &str) -> bool {
+    let set = |name: &str| {
+        let digits = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
+    };
+    let pending = set("SigPnd") | set("ShdPnd");
+    pending & !(set("SigBlk") | set("SigIgn") | set("SigCgt") | HARMLESS) != 0
+}
+
+/// What a thread is up to.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Alive,
+    Killed,
+    Exiting,
+}
+
+/// By the text of proc_pid_stat(5): the flags are its field 9, and the pending signals of the thread its field 31.
+fn state_by(stat: &str) -> State {
     // The name in field 2 may contain anything, but nothing behind it has a parenthesis.
     let Some((_, fields)) = stat.rsplit_once(')') else {
-        return false;
+        return State::Alive;
     };
     let mut numbers = fields.split_ascii_whitespace();
     let mut field = |skipped: usize| numbers.nth(skipped).and_then(|text| text.parse::<u64>().ok());
     let flags = field(9 - 3).unwrap_or_default();
     let pending = field(31 - 9 - 1).unwrap_or_default();
-    flags & EXITING != 0 || pending & KILLED != 0
+    if pending & KILLED != 0 {
+        State::Killed
+    } else if flags & EXITING != 0 {
+        State::Exiting
+    } else {
+        State::Alive
+    }
 }
 
 #[cfg(test)]
@@ -157,15 +214,15 @@ mod tests {
 
     #[test]
     fn a_thread_is_dying_when_it_is_exiting_or_killed() {
-        assert!(!is_dying_by(&stat(0x0040_0000, 0)));
-        assert!(is_dying_by(&stat(0x0040_0004, 0)));
-        assert!(is_dying_by(&stat(0x0040_0000, 256)));
+        assert_eq!(state_by(&stat(0x0040_0000, 0)), State::Alive);
+        assert_eq!(state_by(&stat(0x0040_0004, 0)), State::Exiting);
+        assert_eq!(state_by(&stat(0x0040_0000, 256)), State::Killed);
     }
 
     #[test]
     fn a_stop_or_a_signal_to_be_handled_is_not_the_end() {
         for signal in [libc::SIGINT, libc::SIGTSTP, libc::SIGALRM] {
-            assert!(!is_dying_by(&stat(0, 1 << (signal - 1))));
+            assert_eq!(state_by(&stat(0, 1 << (signal - 1))), State::Alive);
         }
     }
 
@@ -173,7 +230,22 @@ mod tests {
     fn this_thread_is_alive_and_nonsense_is_nobody() {
         assert!(!is_dying(nix::unistd::gettid().as_raw().unsigned_abs()));
         assert!(!is_dying(0));
-        assert!(!is_dying_by(""));
-        assert!(!is_dying_by("1 (x) S"));
+        assert_eq!(state_by(""), State::Alive);
+        assert_eq!(state_by("1 (x) S"), State::Alive);
+    }
+
+    #[test]
+    fn only_a_signal_that_ends_a_process_has_killed_it() {
+        let status = |pending: u64, ignored: u64| {
+            format!(
+                "SigPnd:\t0000000000000000\nShdPnd:\t{pending:016x}\nSigBlk:\t0000000000000000\nSigIgn:\t{ignored:016x}\nSigCgt:\t0000000000000000\n"
+            )
+        };
+        assert!(was_killed_by(&status(0x2, 0)));
+        assert!(was_killed_by(&status(0x100, 0x1000)));
+        assert!(!was_killed_by(&status(0x2, 0x2)));
+        assert!(!was_killed_by(&status(HARMLESS, 0)));
+        assert!(!was_killed_by(&status(0, 0)));
+        assert!(!was_killed_by(""));
     }
 }

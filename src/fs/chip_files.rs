@@ -14,7 +14,7 @@ use super::errno::errno;
 use super::handle::Handles;
 use super::invalidate::{Invalidator, KernelCopy, Then};
 use super::node::{Node, Tree};
-use crate::image::{self, Image};
+use crate::image::{self, Image, Writer};
 
 #[derive(Clone)]
 pub(super) struct ChipFiles {
@@ -51,18 +51,21 @@ enum OwnPages {
     All,
 }
 
-/// A write that counts as unsettled until this is dropped.
-struct Unsettled(Arc<AtomicUsize>);
+/// A write that counts as unsettled until this is dropped; until then the kernel may write back copies of what was there before.
+struct Unsettled {
+    writes: Arc<AtomicUsize>,
+    writer: Writer,
+}
 
 impl Unsettled {
     fn is_only_one(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 1
+        self.writes.load(Ordering::SeqCst) == 1
     }
 }
 
 impl Drop for Unsettled {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.writes.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -82,9 +85,16 @@ impl ChipFiles {
         let Write { node, zeros_from, offset, data, is_by_handle, commit } = write;
         let base = self.tree.chip_range(node).start;
         let end = offset + u32::try_from(data.len()).unwrap_or(0);
-        let unsettled = self.unsettled();
+        let own = match (is_by_handle, self.is_direct()) {
+            (false, _) => OwnPages::All,
+            (true, true) => OwnPages::OfOthers,
+            (true, false) => OwnPages::None,
+        };
+        let has_written_its_pages = matches!(own, OwnPages::None).then_some(node);
+        let unsettled = self.unsettled(has_written_its_pages, false);
         let chip = self.clone();
-        self.image.write(
+        self.image.write_by(
+            unsettled.writer.origin(),
             base + zeros_from,
             base + offset,
             data,
@@ -93,11 +103,6 @@ impl ChipFiles {
                     drop(unsettled);
                     return done(Err(errno(&error)));
                 }
-                let own = match (is_by_handle, chip.is_direct()) {
-                    (false, _) => OwnPages::All,
-                    (true, true) => OwnPages::OfOthers,
-                    (true, false) => OwnPages::None,
-                };
                 let copies = chip.outdated_copies(node, zeros_from..end, own);
                 let image = Arc::clone(&chip.image);
                 let answer = move || {
@@ -123,7 +128,8 @@ impl ChipFiles {
     }
 
     /// Takes in a page that was written through a mapping. The kernel may be holding other pages locked until it is answered,
-    /// so it is answered first, and other names' copies are dropped after.
+    /// so it is answered first, and other names' copies are dropped after. Of the page, only what has been changed in it is taken
+    /// where the same bytes have been written under another name since the kernel read it.
     pub(super) fn write_mapped(
         &self,
         node: Node,
@@ -133,9 +139,10 @@ impl ChipFiles {
     ) {
         let len = u32::try_from(data.len()).unwrap_or(0);
         let address = self.tree.chip_range(node).start + offset;
-        let unsettled = self.unsettled();
+        let unsettled = self.unsettled(Some(node), true);
         let chip = self.clone();
-        self.image.write(
+        self.image.write_by(
+            unsettled.writer.origin(),
             address,
             address,
             data,
@@ -194,6 +201,12 @@ impl ChipFiles {
         Ok(())
     }
 
+    /// Has the kernel ask for a file's attributes anew.
+    pub(super) fn drop_attributes(&self, node: Node) {
+        let attributes = KernelCopy::Attributes { inode: node.inode() };
+        self.invalidator.drop_copies(vec![attributes], Box::new(|| {}));
+    }
+
     /// Takes note that `range` of `node` has been written, and returns what the kernel has that is outdated by that. Now, not
     /// before: whoever opens the file from here on reads what has been written.
     fn outdated_copies(&self, node: Node, range: Range<u32>, own: OwnPages) -> Vec<KernelCopy> {
@@ -213,8 +226,10 @@ impl ChipFiles {
         copies
     }
 
-    fn unsettled(&self) -> Unsettled {
+    /// A write that is about to begin. `holder` has the new bytes in its pages already; `is_copy` if they are a page of it.
+    fn unsettled(&self, holder: Option<Node>, is_copy: bool) -> Unsettled {
         self.unsettled_writes.fetch_add(1, Ordering::SeqCst);
-        Unsettled(Arc::clone(&self.unsettled_writes))
+        let writer = self.image.writer(holder.map(|node| node.inode().0), is_copy);
+        Unsettled { writes: Arc::clone(&self.unsettled_writes), writer }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fuser::{Errno, FileAttr, FileHandle, FopenFlags, INodeNo};
 
@@ -11,12 +12,14 @@ use super::chip_files::ChipFiles;
 use super::handle::Opening;
 use super::info::{InfoFile, hex};
 use super::node::Node;
-use super::requests::LONGEST_NAME;
 use super::scratch::{self, Place, ScratchFiles};
 use super::survey::Survey;
 
 /// Cookies of a directory's listing from here on are those of scratch files.
 const FIRST_SCRATCH_COOKIE: u64 = 1 << 32;
+
+/// The longest name in bytes.
+pub(super) const LONGEST_NAME: u32 = 255;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -90,6 +93,15 @@ impl Entries {
     pub(super) fn attributes(&self, node: Node) -> Option<FileAttr> {
         match node {
             Node::Scratch(number) => self.scratch.attributes(number),
+            // Whoever looks before and after reading, as tar does, must find the file that was read.
+            Node::Info => {
+                let (len, time) = self.chip.handles.newest_content(node).unwrap_or_else(|| {
+                    let len = self.content(node).len() as u64;
+                    (len, SystemTime::now())
+                });
+                let attributes = self.chip.attributes.of(node, len);
+                Some(FileAttr { atime: time, mtime: time, ctime: time, ..attributes })
+            }
             _ => Some(self.chip.attributes.of(node, self.len(node))),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use fuser::FileHandle;
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ pub(super) struct Handle {
     pub(super) is_synchronous: bool,
     /// What a file that is not on the chip held when it was opened.
     pub(super) content: Vec<u8>,
+    opened_at: SystemTime,
     /// The thread that opened it, until it is first used: the truncation that is part of open(O_TRUNC) comes from the same
     /// thread right after, and without a handle.
     opener: Mutex<Option<u32>>,
@@ -145,6 +147,7 @@ impl Handles {
             is_writable: flags & libc::O_ACCMODE != libc::O_RDONLY,
             is_synchronous: flags & (libc::O_SYNC | libc::O_DSYNC) != 0,
             content,
+            opened_at: SystemTime::now(),
             opener: Mutex::new(Some(opener)),
             has_written: AtomicBool::new(false),
             is_writer: AtomicBool::new(false),
@@ -184,6 +187,14 @@ impl Handles {
             }
         }
         Some(handle)
+    }
+
+    /// Of a file that is another one each time it is opened: the length and the age of the newest that somebody has open.
+    pub(super) fn newest_content(&self, node: Node) -> Option<(u64, SystemTime)> {
+        let table = self.table.lock();
+        let handles = table.open.iter().filter(|(_, handle)| handle.opened == node);
+        let (_, newest) = handles.max_by_key(|&(number, _)| number)?;
+        Some((newest.content.len() as u64, newest.opened_at))
     }
 
     /// The handle on `node` that `thread` has just opened and not used yet.

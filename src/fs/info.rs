@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -44,6 +45,7 @@ struct Info<'a> {
     protection: Protection<'a>,
     bus: Bus<'a>,
     read: Read,
+    times: Times,
     cache: Cache,
     scrub: Scrub,
     pending: Pending,
@@ -102,12 +104,33 @@ struct Bus<'a> {
     clock_is_automatic: bool,
     first_failing_clock_hz: Option<u32>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulated_time: Option<SimulatedTime>,
+}
+
+/// How accurately the simulated chip has kept real time.
+#[derive(Serialize)]
+struct SimulatedTime {
+    waits: u64,
+    median_late_us: u128,
+    p99_late_us: u128,
+    max_late_us: u128,
+    spun_us: u128,
 }
 
 #[derive(Serialize)]
 struct Read {
     opcode: String,
     reason: &'static str,
+}
+
+/// How long the chip stays busy: moving averages, or what is typical of the part until something was observed.
+#[derive(Serialize)]
+struct Times {
+    page_program_us: u64,
+    page_programs_observed: u64,
+    erase_us: BTreeMap<u32, u64>,
+    erases_observed: BTreeMap<u32, u64>,
 }
 
 #[derive(Serialize)]
@@ -176,11 +199,19 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
                 Presence::Here if report.failed.is_empty() => "ok",
                 Presence::Here => "writes failed",
             },
+            simulated_time: report.totals.lateness.map(|lateness| SimulatedTime {
+                waits: lateness.waits,
+                median_late_us: lateness.median.as_micros(),
+                p99_late_us: lateness.p99.as_micros(),
+                max_late_us: lateness.max.as_micros(),
+                spun_us: lateness.spun.as_micros(),
+            }),
         },
         read: Read {
             opcode: format!("{:02X}", counts.read_command.opcode),
             reason: counts.read_command.reason,
         },
+        times: times(report),
         cache: Cache {
             cached_sectors: report.cached_sectors,
             verified_sectors: report.verified_sectors,
@@ -211,6 +242,21 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
     let mut text = serde_json::to_vec_pretty(&info).unwrap_or_default();
     text.push(b'\n');
     text
+}
+
+fn times(report: &Report) -> Times {
+    let times = &report.times;
+    let erases = || times.erases.iter();
+    Times {
+        page_program_us: microseconds(times.page_program.average()),
+        page_programs_observed: times.page_program.observed(),
+        erase_us: erases().map(|(&len, time)| (len, microseconds(time.average()))).collect(),
+        erases_observed: erases().map(|(&len, time)| (len, time.observed())).collect(),
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Lower-case hexadecimal digits.

@@ -117,7 +117,13 @@ fn put_on_chip(
         }
         chip.commit_and_wait(target, 0..len)?;
         let source = Node::Scratch(number);
+        let times = scratch.attributes(number).map(|attributes| (attributes.atime, attributes.mtime));
         if scratch.become_chip(number, generation, || chip.handles.pass_on(source, target, len))? {
+            // A renamed file keeps its times; by them rsync and make tell what is new.
+            if let Some((accessed, modified)) = times {
+                chip.attributes.set_times(target, Some(accessed), Some(modified));
+                chip.drop_attributes(target);
+            }
             return Ok(());
         }
     }

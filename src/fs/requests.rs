@@ -14,7 +14,7 @@ use fuser::{
 };
 
 use super::callers::Shared;
-use super::entries::Entry;
+use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
 use super::scratch;
@@ -28,8 +28,6 @@ const GENERATION: Generation = Generation(0);
 
 /// A request that sits in here cannot be interrupted, so none may ask for more than this: 33 ms of bus at 32 MHz.
 pub(super) const LONGEST_REQUEST: u32 = 128 << 10;
-
-pub(super) const LONGEST_NAME: u32 = 255;
 
 impl Filesystem for FlashFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -191,16 +189,23 @@ impl Filesystem for FlashFs {
         }
         // Within the file, so within the chip, whose size fits.
         let (start, end) = (u32::try_from(range.start).unwrap_or(0), u32::try_from(range.end).unwrap_or(0));
-        self.callers.answer(request, reply, |reply| {
-            self.chip().image.read(
-                chip.start + start..chip.start + end,
+        let mut waiting = None;
+        self.chip().image.read_now_or_later(
+            chip.start + start..chip.start + end,
+            reply,
+            ReplyData::data,
+            |reply| {
+                let reply = waiting.insert(Shared::new(reply)).clone();
                 Box::new(move |result| match (reply.take(), result) {
                     (None, _) => {}
                     (Some(reply), Ok(bytes)) => reply.data(bytes),
                     (Some(reply), Err(error)) => reply.error(errno(&error)),
-                }),
-            );
-        });
+                })
+            },
+        );
+        if let Some(reply) = waiting {
+            self.callers.look_after(request, reply);
+        }
     }
 
     fn write(

@@ -2,7 +2,9 @@
 //! is idle. Each of these that takes more than a few lines has a file of its own below.
 
 mod audit;
+mod batch;
 mod commit;
+mod erasing;
 mod planning;
 mod reading;
 mod scrubbing;
@@ -19,7 +21,14 @@ use super::recovery::Recovery;
 use super::scrub::Scrub;
 use super::state::{State, tell};
 use super::{Presence, SECTOR_LEN, Shared};
-use crate::chip::{Chip, Unlock};
+use crate::chip::{self, Chip, Unlock};
+
+/// What a commit reads in one go, in bytes, so that a reader who has just come waits for 4 ms at 32 MHz; a multiple of a sector.
+const LONGEST_COMMIT_READ: u32 = 16 << 10;
+
+/// Several short messages are read in one run of this many bytes, if that takes no longer than 5 ms.
+const SHARED_RUN_LEN: u32 = 16 << 10;
+const LEAST_CLOCK_OF_SHARED_RUN: u32 = SHARED_RUN_LEN * 8 * 200;
 
 pub(super) struct BusThread {
     pub(super) shared: Arc<Shared>,
@@ -66,7 +75,10 @@ impl BusThread {
             mismatches_at_clock: 0,
             buffer: Vec::new(),
         };
-        thread.show_bus(&mut thread.shared.state.lock());
+        let mut state = thread.shared.state.lock();
+        thread.show_bus(&mut state);
+        state.times = thread.chip.times().clone();
+        drop(state);
         thread
     }
 
@@ -108,7 +120,7 @@ impl BusThread {
             if state.stopping {
                 return Job::Stop;
             }
-            if let Some(range) = next_read_ahead(&state, longest) {
+            if let Some(range) = state.next_read_ahead(longest) {
                 self.scrub.postpone();
                 return Job::ReadAhead(range);
             }
@@ -137,8 +149,12 @@ impl BusThread {
         }
     }
 
+    /// How many bytes to read before whoever waits is answered: a message, or several where they are short and soon over. Between
+    /// two runs the bus is idle, and after each it may be asked whether the chip is still there.
     fn longest_run(&self) -> u32 {
-        u32::try_from(self.chip.max_read_len()).unwrap_or(u32::MAX)
+        let message = u32::try_from(self.chip.max_read_len()).unwrap_or(u32::MAX);
+        let is_soon_over = self.chip.clock() >= LEAST_CLOCK_OF_SHARED_RUN;
+        if is_soon_over { message.max(SHARED_RUN_LEN) } else { message }
     }
 
     fn read_for_callers(&mut self, range: Range<u32>) {
@@ -187,7 +203,7 @@ impl BusThread {
 
     /// Reads those of `sectors` that are not cached, neighbours in one go.
     pub(super) fn fill_missing(&mut self, sectors: &[u32]) -> Result<(), Error> {
-        let longest = (self.longest_run() / SECTOR_LEN).max(1);
+        let longest = (self.longest_run().min(LONGEST_COMMIT_READ) / SECTOR_LEN).max(1);
         let mut rest = sectors;
         while let [first, ..] = *rest {
             let state = self.shared.state.lock();
@@ -223,12 +239,8 @@ fn next_read(state: &mut State, longest: u32) -> Option<Range<u32>> {
     }
 }
 
-fn next_read_ahead(state: &State, longest: u32) -> Option<Range<u32>> {
-    state
-        .read_ahead
-        .windows(state.cache.size())
-        .filter(|window| !window.is_empty())
-        .find_map(|window| state.first_missing(window, longest))
+fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
+    Error::Write { operation, address, source: Arc::new(source) }
 }
 
 fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -2,6 +2,7 @@
 //!
 //! The journal knows of files and records; this knows which bytes belong into them, and whether the chip is the one that they are about.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use super::SECTOR_LEN;
 use super::cache::Trust;
 use super::draft::Draft;
 use super::error::Error;
-use super::journal::{Fingerprint, Journal, NewRecord, Record, Slot};
+use super::journal::{Fingerprint, Journal, Record};
+use super::journal_thread::{Begun, JournalThread};
 use super::state::State;
 use crate::chip::Chip;
 
@@ -18,50 +20,41 @@ const FINGERPRINTS: usize = 8;
 
 /// The journal of the chip in use, if there is one.
 pub(super) struct Recovery {
-    journal: Option<Journal>,
+    journal: Option<JournalThread>,
+    /// The regions that may have a record, by address in bytes.
+    recorded: BTreeSet<u32>,
 }
 
 impl Recovery {
-    pub(super) fn new(journal: Option<Journal>) -> Self {
-        Self { journal }
+    /// For a journal with these records in it.
+    pub(super) fn new(journal: Option<Journal>, records: &[Record]) -> Result<Self, Error> {
+        let recorded = records.iter().map(|record| record.region).collect();
+        Ok(Self { journal: journal.map(JournalThread::start).transpose()?, recorded })
     }
 
     pub(super) fn is_active(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// Puts on the host's disk what the drafts will make of the chip. A draft is made from what the chip holds now, so it contains
-    /// whatever an earlier attempt at its region has left undone, and its record takes the place of that one's.
-    pub(super) fn begin(&mut self, drafts: &[&Draft], fingerprints: &[Fingerprint]) -> Result<(), Error> {
-        let Some(journal) = &mut self.journal else {
-            return Ok(());
+    /// Has what the drafts will make of the chip put on the host's disk. A draft is made from what the chip holds now, so it
+    /// contains whatever an earlier attempt at its region has left undone, and its record takes the place of that one's.
+    pub(super) fn begin(&mut self, drafts: Vec<Arc<Draft>>, fingerprints: Vec<Fingerprint>) -> Begun {
+        let Some(journal) = &self.journal else {
+            return Begun::AT_ONCE;
         };
-        let records: Vec<NewRecord<'_>> = drafts
-            .iter()
-            .map(|draft| NewRecord {
-                ranges: draft
-                    .touched_ranges()
-                    .into_iter()
-                    .map(|range| (range.start, draft.wanted(&range)))
-                    .collect(),
-                fingerprints: fingerprints.to_vec(),
-            })
-            .collect();
-        journal.begin(&records).map(drop).map_err(|source| Error::Journal { source: Arc::new(source) })
+        self.recorded.extend(drafts.iter().map(|draft| draft.range.start));
+        journal.begin(drafts, fingerprints)
     }
 
     /// What the regions at these addresses should hold is on the chip.
     pub(super) fn finish(&mut self, regions: &[u32]) {
-        let Some(journal) = &mut self.journal else {
+        let Some(journal) = &self.journal else {
             return;
         };
-        let slots: Vec<Slot> = regions.iter().filter_map(|&region| journal.live_in(region)).collect();
-        if slots.is_empty() {
-            return;
-        }
-        if let Err(error) = journal.retire(&slots) {
-            // The next mount will find nothing to do for them.
-            log::warn!("{}", crate::error_text(&error));
+        let recorded: Vec<u32> =
+            regions.iter().copied().filter(|region| self.recorded.remove(region)).collect();
+        if !recorded.is_empty() {
+            journal.finish(recorded);
         }
     }
 }
@@ -92,7 +85,7 @@ pub(super) fn recognise(chip: &mut Chip, records: &[Record]) -> Result<(), Error
 }
 
 /// Sectors that the drafts leave alone and that tell one chip from another.
-pub(super) fn fingerprints(drafts: &[&Draft], state: &State) -> Vec<Fingerprint> {
+pub(super) fn fingerprints(drafts: &[Arc<Draft>], state: &State) -> Vec<Fingerprint> {
     let is_untouched = |range: &Range<u32>| {
         !state.pending.touches(range.clone()) && drafts.iter().all(|draft| !overlap(&draft.range, range))
     };

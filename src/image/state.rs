@@ -11,7 +11,9 @@ use super::cache::Cache;
 use super::error::Error;
 use super::pending::Pending;
 use super::read_ahead::ReadAhead;
+use super::replaced::{Origin, Replaced};
 use super::{Counts, Done, ReadDone, SECTOR_LEN};
+use crate::chip::Times;
 
 /// What is journaled and committed in one go, in bytes.
 const BATCH_LEN: u32 = 1 << 20;
@@ -28,9 +30,11 @@ const FILL_LEN: u32 = 64 << 10;
 pub(super) struct State {
     pub(super) cache: Cache,
     pub(super) pending: Pending,
+    pub(super) replaced: Replaced,
     pub(super) read_ahead: ReadAhead,
     pub(super) reads: VecDeque<Read>,
     pub(super) counts: Counts,
+    pub(super) times: Times,
     pub(super) stopping: bool,
     region_len: u32,
     writes: VecDeque<Write>,
@@ -55,6 +59,7 @@ pub(super) struct Read {
 
 /// Somebody has bytes to write: zeros from `next` to `address`, then `data`.
 pub(super) struct Write {
+    pub(super) origin: Option<Origin>,
     pub(super) next: u32,
     pub(super) address: u32,
     pub(super) data: Vec<u8>,
@@ -84,9 +89,11 @@ impl State {
         Self {
             cache: Cache::new(size),
             pending: Pending::default(),
+            replaced: Replaced::default(),
             read_ahead: ReadAhead::default(),
             reads: VecDeque::new(),
             counts: Counts::default(),
+            times: Times::default(),
             stopping: false,
             region_len,
             writes: VecDeque::new(),
@@ -125,16 +132,29 @@ impl State {
         Some(first * SECTOR_LEN..end * SECTOR_LEN)
     }
 
-    /// Answers with the bytes of `range`, all of which must be cached or pending.
-    pub(super) fn answer(&self, range: Range<u32>, done: ReadDone) {
+    /// The next run of at most `longest` bytes that somebody who reads on will ask for.
+    pub(super) fn next_read_ahead(&self, longest: u32) -> Option<Range<u32>> {
+        self.read_ahead
+            .windows(self.cache.size())
+            .filter(|window| !window.is_empty())
+            .find_map(|window| self.first_missing(window, longest))
+    }
+
+    /// Hands the bytes of `range` on, all of which must be cached or pending.
+    pub(super) fn show(&self, range: Range<u32>, to: impl FnOnce(&[u8])) {
         let cached = self.cache.bytes(range.clone());
         if self.pending.touches(range.clone()) {
             let mut bytes = cached.to_vec();
             self.pending.overlay(range, &mut bytes);
-            done(Ok(&bytes));
+            to(&bytes);
         } else {
-            done(Ok(cached));
+            to(cached);
         }
+    }
+
+    /// Answers with the bytes of `range`, all of which must be cached or pending.
+    pub(super) fn answer(&self, range: Range<u32>, done: ReadDone) {
+        self.show(range, |bytes| done(Ok(bytes)));
     }
 
     /// Answers every waiting reader whose bytes have come.
@@ -167,10 +187,10 @@ impl State {
     }
 
     /// Takes `data` in at once if there is room for it and nobody waits before it.
-    pub(super) fn try_write(&mut self, address: u32, data: &[u8]) -> bool {
+    pub(super) fn try_write(&mut self, origin: Option<Origin>, address: u32, data: &[u8]) -> bool {
         let accepted = self.writes.is_empty() && self.has_room();
         if accepted {
-            self.write(address, data);
+            self.write(origin, address, data);
         }
         accepted
     }
@@ -186,26 +206,52 @@ impl State {
             let Some(mut write) = self.writes.pop_front() else { break };
             if write.next < write.address {
                 let len = (write.address - write.next).min(FILL_LEN);
-                self.write(write.next, &vec![0; len as usize]);
+                self.write(write.origin, write.next, &vec![0; len as usize]);
                 write.next += len;
                 self.writes.push_front(write);
             } else {
-                self.write(write.address, &write.data);
+                self.write(write.origin, write.address, &write.data);
                 finished.push((write.done, Ok(())));
             }
         }
         finished
     }
 
-    fn write(&mut self, address: u32, data: &[u8]) {
+    fn write(&mut self, origin: Option<Origin>, address: u32, data: &[u8]) {
         if data.is_empty() {
             return;
         }
-        self.pending.write(address, data);
+        match origin {
+            Some(origin) => self.replace(origin, address, data),
+            None => self.pending.write(address, data),
+        }
         self.last_write = Instant::now();
         let last = address + u32::try_from(data.len()).unwrap_or(u32::MAX) - 1;
         for region in address / self.region_len..=last / self.region_len {
             self.failed.remove(&region);
+        }
+    }
+
+    /// Writes sector by sector, and remembers what was there. Of what is not in memory nobody has copies.
+    fn replace(&mut self, origin: Origin, address: u32, data: &[u8]) {
+        let mut address = address;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let sector_end = (address / SECTOR_LEN + 1) * SECTOR_LEN;
+            let (piece, behind) = rest.split_at(rest.len().min((sector_end - address) as usize));
+            let mut piece = piece.to_vec();
+            let range = address..address + u32::try_from(piece.len()).unwrap_or(SECTOR_LEN);
+            if self.first_missing(range.clone(), SECTOR_LEN).is_none() {
+                let mut current = self.cache.bytes(range.clone()).to_vec();
+                self.pending.overlay(range, &mut current);
+                if origin.is_copy {
+                    self.replaced.renew(origin, address, &mut piece, &current);
+                }
+                self.replaced.remember(origin, address, current);
+            }
+            self.pending.write(address, &piece);
+            address = sector_end;
+            rest = behind;
         }
     }
 
@@ -222,19 +268,30 @@ impl State {
         None
     }
 
-    /// The regions that should go to the chip next, if any should: those that somebody waits for, else those that are complete,
-    /// else, when nobody has written for a while or there is no more room, all.
+    /// The regions that should go to the chip next, if any should: those of [`next_urgent_commit`](Self::next_urgent_commit), else,
+    /// when nobody has written for a while or there is no more room, all.
     pub(super) fn next_commit(&self) -> Vec<u32> {
-        let most = (BATCH_LEN / self.region_len).max(1) as usize;
-        let asked: BTreeSet<u32> =
-            self.commits.iter().flat_map(|commit| commit.regions.iter().copied()).collect();
-        if !asked.is_empty() {
-            return asked.into_iter().take(most).collect();
-        }
-        let complete: Vec<u32> =
-            self.unasked().filter(|&region| self.is_complete(region)).take(most).collect();
+        let urgent = self.next_urgent_commit(&[]);
         let due = self.stopping || !self.has_room() || self.last_write.elapsed() >= QUIET;
-        if complete.is_empty() && due { self.unasked().take(most).collect() } else { complete }
+        if urgent.is_empty() && due { self.unasked().take(self.batch_len()).collect() } else { urgent }
+    }
+
+    /// The regions, other than those that are `busy`, that need not wait for more to be written: those that somebody waits for, else
+    /// those that are complete.
+    pub(super) fn next_urgent_commit(&self, busy: &[u32]) -> Vec<u32> {
+        let is_idle = |region: &u32| !busy.contains(region);
+        let asked: BTreeSet<u32> =
+            self.commits.iter().flat_map(|commit| commit.regions.iter().copied()).filter(is_idle).collect();
+        if !asked.is_empty() {
+            return asked.into_iter().take(self.batch_len()).collect();
+        }
+        let complete = self.unasked().filter(is_idle).filter(|&region| self.is_complete(region));
+        complete.take(self.batch_len()).collect()
+    }
+
+    /// How many regions are committed in one go.
+    fn batch_len(&self) -> usize {
+        (BATCH_LEN / self.region_len).max(1) as usize
     }
 
     /// When pending bytes become due without being asked for, if there are any.

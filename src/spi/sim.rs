@@ -8,6 +8,7 @@ pub mod demo;
 pub mod faults;
 mod injector;
 pub mod model;
+pub mod pacing;
 pub mod sfdp;
 mod splitmix;
 pub mod status;
@@ -17,13 +18,14 @@ pub mod timing;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Bus, Data, Error, Transaction};
 use model::{Configuration, Model};
+use pacing::Pacer;
 use storage::Storage;
 use tally::{Counters, Violations};
 use timing::wire_time;
@@ -34,12 +36,7 @@ const DEFAULT_CLOCK_HZ: u32 = 16_000_000;
 const DEFAULT_MAX_DATA_LEN: usize = 65_536;
 /// What a message costs beyond its bits: system call, driver and chip select. Of the order seen on
 /// Raspberry Pis; an estimate.
-const MESSAGE_OVERHEAD: Duration = Duration::from_micros(15);
-/// How early a thread should wake up to hit a moment in spite of the scheduler's slack.
-const WAKE_UP_SLACK: Duration = Duration::from_micros(60);
-
-/// The moment from which real time counts, the same for all simulated chips of a process.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+pub const MESSAGE_OVERHEAD: Duration = Duration::from_micros(15);
 
 /// How the simulated time passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +52,8 @@ pub enum Pace {
 pub struct Simulated {
     model: Arc<Mutex<Model>>,
     pace: Pace,
+    /// Waits when time is real.
+    pacer: Arc<Pacer>,
     /// The time when it is virtual.
     now: Duration,
     clock_hz: u32,
@@ -87,13 +86,15 @@ impl Simulated {
     /// model was told; whoever else drives the chip should count time alike.
     pub fn shared(model: Arc<Mutex<Model>>, pace: Pace) -> Self {
         let now = model.lock().time();
-        Self { model, pace, now, clock_hz: DEFAULT_CLOCK_HZ, max_data_len: DEFAULT_MAX_DATA_LEN }
+        let pacer = Arc::default();
+        Self { model, pace, pacer, now, clock_hz: DEFAULT_CLOCK_HZ, max_data_len: DEFAULT_MAX_DATA_LEN }
     }
 
     /// The same with messages limited like those of a spidev whose `bufsiz` is `len` bytes.
     #[must_use]
-    pub fn with_max_data_len(self, len: usize) -> Self {
-        Self { max_data_len: len, ..self }
+    pub fn with_max_data_len(mut self, len: usize) -> Self {
+        self.max_data_len = len;
+        self
     }
 
     /// The same with faults taken from a text file, as [`Model::follow_faults`] says.
@@ -149,16 +150,17 @@ impl Simulated {
     }
 
     fn wait_until(&mut self, moment: Duration) {
-        if self.pace == Pace::Virtual {
-            self.now = moment;
-            return;
+        match self.pace {
+            Pace::Virtual => self.now = moment,
+            Pace::Real => self.pacer.wait_until(moment),
         }
-        let early = moment.saturating_sub(WAKE_UP_SLACK).saturating_sub(self.now());
-        if !early.is_zero() {
-            std::thread::sleep(early);
-        }
-        while self.now() < moment {
-            std::hint::spin_loop();
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        if self.pace == Pace::Real {
+            log::info!("simulated chip: {}", self.pacer.lateness());
         }
     }
 }
@@ -202,15 +204,16 @@ impl Bus for Simulated {
     fn now(&self) -> Duration {
         match self.pace {
             Pace::Virtual => self.now,
-            Pace::Real => EPOCH.elapsed(),
+            Pace::Real => pacing::now(),
         }
     }
 
     fn sleep(&mut self, duration: Duration) {
-        match self.pace {
-            Pace::Virtual => self.now += duration,
-            Pace::Real => std::thread::sleep(duration),
-        }
+        self.wait_until(self.now() + duration);
+    }
+
+    fn pacer(&self) -> Option<Arc<Pacer>> {
+        (self.pace == Pace::Real).then(|| Arc::clone(&self.pacer))
     }
 }
 
@@ -234,12 +237,14 @@ fn run(
             data.len()
         }
     };
-    *moment += wire_time((transaction.command.len() + data_len) as u64, clock_hz);
+    *moment += wire_time((transaction.command.len() + data_len) as u64, clock_hz) + transaction.delay;
     model.deselect(*moment)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn simulated() -> Simulated {
@@ -258,6 +263,22 @@ mod tests {
         assert_eq!(bus.now(), MESSAGE_OVERHEAD + Duration::from_millis(1));
         bus.sleep(Duration::from_secs(3600));
         assert_eq!(bus.now(), MESSAGE_OVERHEAD + Duration::from_millis(3_600_001));
+    }
+
+    #[test]
+    fn a_delay_passes_before_chip_select_is_released() {
+        let mut bus = simulated();
+        command(&mut bus, &[0x06]);
+        let before = bus.now();
+        let (mut during, mut after) = ([0], [0]);
+        bus.transfer(&mut [
+            Transaction::write(&[2, 0, 0, 0], &[0]),
+            Transaction::read(&[0x05], &mut during).with_delay(timing::PAGE_PROGRAM),
+            Transaction::read(&[0x05], &mut after),
+        ])
+        .unwrap();
+        assert_eq!((during, after), ([0x03], [0x00]));
+        assert!(bus.now() - before > timing::PAGE_PROGRAM);
     }
 
     #[test]

@@ -95,6 +95,8 @@ impl Bus for Spidev {
             }
             if let Some(last) = transfers.last_mut() {
                 last.cs_change = 1;
+                // The kernel delays before it releases chip select (include/linux/spi/spi.h).
+                last.delay_usecs = u16::try_from(transaction.delay.as_micros()).unwrap_or(u16::MAX);
             }
         }
         // On the last transfer of a message cs_change means the opposite: leave the chip selected.

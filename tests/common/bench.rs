@@ -151,7 +151,8 @@ impl Bench {
         command
     }
 
-    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+    /// A command that runs any program on the bench.
+    pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.account.command(self.directory(), program);
         command.env(MARK, self.directory()).env("NORFUSE", &self.binary).env_remove("RUST_LOG");
         // What one test leaves unfinished must not be finished on another's chip, which has the same id.
@@ -210,7 +211,12 @@ impl Bench {
     /// Unmounts `m` with fusermount3 and waits until the daemon is gone.
     #[track_caller]
     pub(crate) fn unmount(&self) {
-        self.sh("fusermount3 -u m").ok();
+        // Who looks at all that is mounted, as df and stress-ng do, is in there for an instant.
+        wait_until("m is unmounted", || {
+            let finished = self.sh("fusermount3 -u m");
+            assert!(finished.code == 0 || finished.stderr.contains("busy"), "{finished}");
+            finished.code == 0
+        });
         self.wait_for_daemons();
     }
 

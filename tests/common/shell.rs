@@ -19,14 +19,16 @@ const HANG: Duration = Duration::from_secs(300);
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The tools that tests use, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 23] = [
+const TOOLS: [(&str, &str); 26] = [
     ("bash", "bash"),
+    ("cc", "gcc"),
     ("chmod", "coreutils"),
     ("cmp", "diffutils"),
     ("cp", "coreutils"),
     ("dd", "coreutils"),
     ("df", "coreutils"),
     ("fallocate", "util-linux"),
+    ("fio", "fio"),
     ("fusermount3", "fuse3"),
     ("losetup", "mount"),
     ("ls", "coreutils"),
@@ -37,6 +39,7 @@ const TOOLS: [(&str, &str); 23] = [
     ("setpriv", "util-linux"),
     ("sha256sum", "coreutils"),
     ("stat", "coreutils"),
+    ("stress-ng", "stress-ng"),
     ("timeout", "coreutils"),
     ("touch", "coreutils"),
     ("truncate", "coreutils"),
@@ -72,7 +75,7 @@ impl Account {
             }
             None => Command::new(program),
         };
-        command.current_dir(directory).env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null());
+        command.current_dir(directory).env("PATH", PATH).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command.process_group(0);
         command
     }

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::bytes::assert_same;
 use super::mounts::detach_all_under;
 use super::spidev_abi::{Ioctl, TRANSFER_LEN, Transfer};
+use super::wire_clock::WireClock;
 use super::wires::Wires;
 
 /// The node's name in its directory, and its inode.
@@ -42,7 +43,17 @@ impl SpidevNode {
     /// A node with a chip of another kind.
     pub(crate) fn with_configuration(contents: &[u8], configuration: Configuration) -> Self {
         let model = Model::new(Storage::memory(contents.to_vec()), configuration);
-        let wires = Arc::new(Mutex::new(Wires::new(model)));
+        Self::serve(Wires::new(model, WireClock::saving()))
+    }
+
+    /// A node whose messages take as long as the wire and the chip would.
+    pub(crate) fn in_real_time(contents: &[u8]) -> Self {
+        let model = Model::new(Storage::memory(contents.to_vec()), Configuration::default());
+        Self::serve(Wires::new(model, WireClock::real()))
+    }
+
+    fn serve(wires: Wires) -> Self {
+        let wires = Arc::new(Mutex::new(wires));
         let directory = tempfile::Builder::new().prefix("norfuse-spidev-").tempdir().unwrap();
         let mut config = fuser::Config::default();
         config.mount_options = vec![MountOption::FSName("norfuse-test-spidev".to_owned())];

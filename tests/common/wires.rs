@@ -6,15 +6,17 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fuser::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 use norfuse::spi::sim::model::Model;
+use norfuse::spi::sim::pacing::Lateness;
 use norfuse::spi::sim::timing::wire_time;
 
 use super::spidev_abi::{Setting, Transfer};
+use super::wire_clock::WireClock;
 
 /// What spidev takes in one message unless the module's parameter says otherwise, in bytes.
 const DEFAULT_BUFSIZ: usize = 4096;
@@ -22,13 +24,11 @@ const DEFAULT_BUFSIZ: usize = 4096;
 /// The clock until one is set, in Hz.
 const DEFAULT_SPEED_HZ: u32 = 500_000;
 
-/// How much simulated time a status read takes beyond the wire's, so that an erase is over after a few polls.
-const POLL_TIME: Duration = Duration::from_millis(20);
+/// How long chip select is released between two transfers, where that is not said (drivers/spi/spi.c).
+const CS_CHANGE_TIME: Duration = Duration::from_micros(10);
 
 /// How much of each frame is kept for the test to look at, in bytes.
 const KEPT_LEN: usize = 8;
-
-const READ_STATUS_1: u8 = 0x05;
 
 /// A period of asserted chip select, as the chip saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,14 @@ impl Frame {
     }
 }
 
+/// What has passed over the wires, refused messages not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) messages: u64,
+    /// Bytes clocked, in whichever direction.
+    pub(crate) bytes: u64,
+}
+
 /// What lies behind the node: its settings, the chip, and a record of all that was asked.
 pub(crate) struct Wires {
     pub(crate) model: Model,
@@ -56,17 +64,18 @@ pub(crate) struct Wires {
     pub(crate) alignment: usize,
     /// Every setting that was written, in order.
     pub(crate) settings: Vec<(Setting, u32)>,
-    /// The frames of every message, in order.
+    /// The frames of every message, in order. Not kept in real time, where there may be millions.
     pub(crate) messages: Vec<Vec<Frame>>,
     /// Messages that were refused for their length.
     pub(crate) refused: usize,
+    pub(crate) traffic: Traffic,
     values: HashMap<u32, u32>,
     frame: Option<Frame>,
-    clock: Clock,
+    clock: WireClock,
 }
 
 impl Wires {
-    pub(super) fn new(model: Model) -> Self {
+    pub(super) fn new(model: Model, clock: WireClock) -> Self {
         Self {
             model,
             bufsiz: DEFAULT_BUFSIZ,
@@ -74,15 +83,21 @@ impl Wires {
             settings: Vec::new(),
             messages: Vec::new(),
             refused: 0,
+            traffic: Traffic::default(),
             values: HashMap::new(),
             frame: None,
-            clock: Clock { started: Instant::now(), ahead: Duration::ZERO },
+            clock,
         }
     }
 
     /// All frames of all messages, in order.
     pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.messages.iter().flatten()
+    }
+
+    /// How accurately the wires keep real time, if they do.
+    pub(crate) fn lateness(&self) -> Option<Lateness> {
+        self.clock.lateness()
     }
 
     /// Whether chip select is asserted.
@@ -140,6 +155,7 @@ impl Wires {
         if transfers.iter().any(|transfer| !matches!(transfer.bits_per_word, 0 | 8)) {
             return Err(Errno::EINVAL);
         }
+        self.clock.begin_message();
         // The kernel copies what is to be sent before anything moves, and what came only after everything has.
         let mut sent = Vec::new();
         for transfer in transfers {
@@ -153,11 +169,18 @@ impl Wires {
             if transfer.cs_change != is_last {
                 frames.extend(self.deselect().map_err(Errno::from)?);
             }
+            if transfer.cs_change && !is_last {
+                self.clock.advance(CS_CHANGE_TIME);
+            }
         }
-        self.messages.push(frames);
+        self.traffic.messages += 1;
+        if self.lateness().is_none() {
+            self.messages.push(frames);
+        }
         for (transfer, rx) in transfers.iter().zip(&received) {
             write_memory(caller, transfer.rx_buf, rx)?;
         }
+        self.clock.end_message();
         let total: u32 = transfers.iter().map(|transfer| transfer.len).sum();
         i32::try_from(total).map_err(|_| Errno::EMSGSIZE)
     }
@@ -180,16 +203,14 @@ impl Wires {
         }
         let mut rx = vec![0; len];
         self.model.exchange(Some(tx), Some(&mut rx))?;
-        self.clock.ahead +=
-            wire_time(len as u64, speed_hz) + Duration::from_micros(transfer.delay_usecs.into());
+        self.traffic.bytes += len as u64;
+        self.clock.advance(wire_time(len as u64, speed_hz));
+        self.clock.delay(Duration::from_micros(transfer.delay_usecs.into()));
         Ok(rx)
     }
 
     fn deselect(&mut self) -> io::Result<Option<Frame>> {
         let frame = self.frame.take().filter(|frame| frame.len > 0);
-        if frame.as_ref().is_some_and(|frame| frame.opcode() == READ_STATUS_1) {
-            self.clock.ahead += POLL_TIME;
-        }
         self.model.deselect(self.clock.now())?;
         Ok(frame)
     }
@@ -197,18 +218,6 @@ impl Wires {
     /// Whether the chip, which knows SPI modes 0 and 3, makes sense of what it is sent.
     fn is_understood(&self) -> bool {
         matches!(self.value(Setting::Mode), 0 | 3) && self.value(Setting::LsbFirst) == 0
-    }
-}
-
-/// The simulated time: the real one, and what was saved by not waiting.
-struct Clock {
-    started: Instant,
-    ahead: Duration,
-}
-
-impl Clock {
-    fn now(&self) -> Duration {
-        self.started.elapsed() + self.ahead
     }
 }
 

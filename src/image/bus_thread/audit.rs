@@ -59,6 +59,8 @@ impl BusThread {
             return Ok(true);
         }
         if state.pending.covers(range.clone()) {
+            // It is written anyway, but what is there now decides how.
+            state.cache.forget(sector);
             return Ok(true);
         }
         if state.cache.trust(sector) == Trust::Unknown {

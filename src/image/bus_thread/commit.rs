@@ -1,15 +1,16 @@
-//! Putting what is pending on the chip, a batch of regions at a time: journal, erase, program, read back, compare.
+//! Putting what is pending in a region on the chip: erase, program, read back, compare.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BusThread;
+use super::{BusThread, LONGEST_COMMIT_READ, write_error};
 use crate::chip::{self, Verdict};
 use crate::image::SECTOR_LEN;
 use crate::image::cache::Trust;
 use crate::image::draft::Draft;
 use crate::image::error::Error;
 use crate::image::journal::Fingerprint;
+use crate::image::journal_thread::Begun;
 use crate::image::plan::Operation;
 use crate::image::recovery::fingerprints;
 use crate::image::state::tell;
@@ -22,67 +23,32 @@ const ENOUGH_FINGERPRINTS: usize = 2;
 const SAMPLED_PLACES: u32 = 16;
 
 impl BusThread {
-    /// Commits what is pending in `regions` and tells everybody who waits for it.
-    pub(super) fn commit(&mut self, regions: &[u32]) {
-        let mut drafts = Vec::new();
-        for &region in regions {
-            let sequence = self.shared.state.lock().next_sequence();
-            match self.draft(region) {
-                Ok(draft) if draft.plan.is_empty() => {
-                    self.retire(&draft);
-                    self.recovery.finish(&[draft.range.start]);
-                    self.finish(region, sequence, &Ok(()));
-                }
-                Ok(draft) => drafts.push((region, sequence, draft)),
-                Err(error) => self.finish(region, sequence, &Err(error)),
-            }
-        }
-        let mut finished = Vec::new();
-        match self.begin(drafts.iter().map(|(_, _, draft)| draft)) {
-            Ok(()) => {
-                for (region, sequence, draft) in drafts {
-                    let address = draft.range.start;
-                    let result = self.carry_out(region, draft);
-                    if result.is_ok() {
-                        finished.push(address);
-                    }
-                    self.finish(region, sequence, &result);
-                }
-            }
-            Err(error) => {
-                for (region, sequence, _) in drafts {
-                    self.finish(region, sequence, &Err(error.clone()));
-                }
-            }
-        }
-        self.recovery.finish(&finished);
-    }
-
-    fn finish(&self, region: u32, sequence: u64, result: &Result<(), Error>) {
+    /// Tells everybody who waits for a region how its commit has ended.
+    pub(super) fn finish(&self, region: u32, sequence: u64, result: &Result<(), Error>) {
         let mut state = self.shared.state.lock();
         if let Err(error) = result {
             state.counts.failed_commits += 1;
             log::error!("{}", crate::error_text(error));
         }
+        state.times = self.chip.times().clone();
         let finished = state.finish_commit(region, sequence, result);
         state.answer_ready_reads();
         drop(state);
         tell(finished);
     }
 
-    /// Makes sure of the chip, and of the host's memory of what is going to be done to it.
-    fn begin<'a>(&mut self, drafts: impl Iterator<Item = &'a Draft>) -> Result<(), Error> {
-        let drafts: Vec<&Draft> = drafts.collect();
+    /// Makes sure of the chip, and has the host take note of what is going to be done to it.
+    pub(super) fn begin(&mut self, drafts: Vec<Arc<Draft>>) -> Result<Begun, Error> {
         let Some(first) = drafts.first() else {
-            return Ok(());
+            return Ok(Begun::AT_ONCE);
         };
         self.check_present(first.range.start)?;
         let fingerprints = self.fingerprints(&drafts)?;
-        self.recovery.begin(&drafts, &fingerprints)
+        Ok(self.recovery.begin(drafts, fingerprints))
     }
 
     /// By what a chip without a unique id is recognised later. If what is cached does not do, more is read.
-    fn fingerprints(&mut self, drafts: &[&Draft]) -> Result<Vec<Fingerprint>, Error> {
+    fn fingerprints(&mut self, drafts: &[Arc<Draft>]) -> Result<Vec<Fingerprint>, Error> {
         if !self.recovery.is_active() || self.chip.unique_id().is_some() {
             return Ok(Vec::new());
         }
@@ -104,13 +70,21 @@ impl BusThread {
     }
 
     /// Carries a draft out. What does not read back is planned and written again from what is there then.
-    fn carry_out(&mut self, region: u32, draft: Draft) -> Result<(), Error> {
+    pub(super) fn carry_out(&mut self, region: u32, draft: Arc<Draft>) -> Result<(), Error> {
         let mut draft = draft;
         let mut attempt = 1;
         loop {
+            if self.is_outdated(&draft) {
+                match self.draft_again(region)? {
+                    Some(again) => draft = again,
+                    None => return Ok(()),
+                }
+            }
             // Without a chip every operation would have to time out.
             self.check_present(draft.range.start)?;
-            let failure = match self.execute(&draft).and_then(|()| self.verify(&draft)) {
+            let result = self.execute(&draft).and_then(|()| self.verify(&draft));
+            self.chip.note_verified(matches!(result, Ok(None)));
+            let failure = match result {
                 Ok(None) => {
                     self.retire(&draft);
                     return Ok(());
@@ -130,19 +104,24 @@ impl BusThread {
                 }
                 attempt += 1;
             }
-            draft = self.draft(region)?;
-            if draft.plan.is_empty() {
-                self.retire(&draft);
-                return Ok(());
-            }
-            self.begin(std::iter::once(&draft))?;
         }
+    }
+
+    /// Plans a region anew and has that on the host's disk; none if the chip holds already what it should.
+    fn draft_again(&mut self, region: u32) -> Result<Option<Arc<Draft>>, Error> {
+        let draft = Arc::new(self.draft(region)?);
+        if draft.plan.is_empty() {
+            self.retire(&draft);
+            return Ok(None);
+        }
+        self.begin(vec![Arc::clone(&draft)])?.wait()?;
+        Ok(Some(draft))
     }
 
     fn execute(&mut self, draft: &Draft) -> Result<(), Error> {
         for operation in &draft.plan.operations {
             match *operation {
-                Operation::Erase { address, len } => self.erase(address, len)?,
+                Operation::Erase { address, len } => self.erase(address, len, &draft.range)?,
                 Operation::Program { address, len } => self
                     .chip
                     .program(address, draft.wanted(&(address..address + len)))
@@ -153,21 +132,19 @@ impl BusThread {
         Ok(())
     }
 
-    fn erase(&mut self, address: u32, len: u32) -> Result<(), Error> {
-        let erase = self.chip.part().erase_type(len).cloned().ok_or(Error::NotErasable { address })?;
-        self.chip.erase(address, &erase).map_err(|source| write_error("erase", address, source))
-    }
-
     /// Reads back, from the chip, whatever the draft has touched; tells what is not as it should be.
     fn verify(&mut self, draft: &Draft) -> Result<Option<Failure>, Error> {
         let mut failure = None;
         for touched in draft.touched_ranges() {
             let mut found = vec![0; touched.len()];
-            self.read_once(touched.start, &mut found)?;
+            let pieces = found.chunks_mut(LONGEST_COMMIT_READ as usize);
+            for (address, piece) in (touched.start..).step_by(LONGEST_COMMIT_READ as usize).zip(pieces) {
+                self.read_once(address, piece)?;
+                self.serve_readers();
+            }
             if found != draft.wanted(&touched) {
                 self.judge(draft, &touched, &found, &mut failure)?;
             }
-            self.serve_readers();
         }
         if let Some(failure) = &failure {
             self.shared.state.lock().counts.verify_failures += 1;
@@ -263,7 +240,7 @@ impl BusThread {
     }
 
     /// What is on the chip goes from pending to the cache.
-    fn retire(&self, draft: &Draft) {
+    pub(super) fn retire(&self, draft: &Draft) {
         let mut state = self.shared.state.lock();
         let erased: Vec<u32> = draft.erased_sectors().collect();
         for sector in draft.touched_sectors() {
@@ -305,8 +282,4 @@ impl Failure {
     fn error(&self, attempts: u32) -> Error {
         Error::Verify { address: self.address, wanted: self.wanted, found: self.found, attempts }
     }
-}
-
-fn write_error(operation: &'static str, address: u32, source: chip::Error) -> Error {
-    Error::Write { operation, address, source: Arc::new(source) }
 }

@@ -53,16 +53,12 @@ impl BusThread {
     }
 
     fn costs(&self) -> Costs {
-        let part = self.chip.part();
+        let times = self.chip.times();
         Costs {
-            page_len: part.page_len,
-            page_program: part.page_program.typical,
+            page_len: self.chip.part().page_len,
+            page_program: times.page_program.average(),
             per_byte: Duration::from_nanos(8_000_000_000 / u64::from(self.chip.clock().max(1))),
-            erases: part
-                .erase_types
-                .iter()
-                .map(|erase| EraseCost { len: erase.len, time: erase.typical })
-                .collect(),
+            erases: times.erases.iter().map(|(&len, time)| EraseCost { len, time: time.average() }).collect(),
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) enum Command {
     Reset,
     GlobalLock,
     GlobalUnlock,
+    Suspend,
+    Resume,
 }
 
 /// What one erase clears.
@@ -85,6 +87,8 @@ impl Command {
             0x5a => Self::Sfdp,
             0x60 | 0xc7 => Self::Erase(Unit::Chip),
             0x66 => Self::EnableReset,
+            0x75 => Self::Suspend,
+            0x7a => Self::Resume,
             0x7e => Self::GlobalLock,
             0x90 => Self::ManufacturerDevice,
             0x98 => Self::GlobalUnlock,
@@ -95,6 +99,10 @@ impl Command {
             0xd8 => Self::Erase(Unit::Block64K),
             _ => return None,
         })
+    }
+
+    pub(super) fn is_about_suspending(self) -> bool {
+        matches!(self, Self::Suspend | Self::Resume)
     }
 
     /// Address bytes behind the opcode.
@@ -197,7 +205,7 @@ mod tests {
 
     #[test]
     fn opcodes_that_need_more_data_lanes_or_are_not_modelled_are_unknown() {
-        for opcode in [0x00, 0x32, 0x38, 0x3b, 0x6b, 0x75, 0x7a, 0xbb, 0xd7, 0xeb, 0xff] {
+        for opcode in [0x00, 0x32, 0x38, 0x3b, 0x6b, 0xbb, 0xd7, 0xeb, 0xff] {
             assert_eq!(Command::decode(opcode), None, "{opcode:#04x}");
         }
     }

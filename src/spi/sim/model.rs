@@ -2,7 +2,7 @@
 //!
 //! Bytes go in and out between two edges of chip select, and time is whatever the caller says. The
 //! model never waits and knows no programmer; [`Simulated`](super::Simulated) adds both. It refuses
-//! what the chip refuses, and counts it. Dual and quad transfers, QPI and suspend are not modelled.
+//! what the chip refuses, and counts it. Dual and quad transfers and QPI are not modelled.
 //!
 //! What is not published of the FM25Q128A follows the W25Q128 class. A map of registers that a
 //! particular chip has, and its oddities, are chosen by a [`Configuration`].
@@ -10,6 +10,7 @@
 mod answer;
 mod execute;
 mod frame;
+mod suspend;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use super::storage::{CHIP_SIZE, Storage};
 use super::tally::{Counters, Violation, Violations};
 use super::timing::{CLOCK_LIMIT_HZ, READ_CLOCK_LIMIT_HZ, Times};
 use frame::Frame;
+use suspend::Erase;
 
 /// What reads as when nothing drives the line, or of cells that are erased.
 const HIGH: u8 = 0xff;
@@ -48,6 +50,8 @@ pub struct Configuration {
     pub unique_id: Option<[u8; 8]>,
     /// The SFDP area; behind it, or when it is empty, `5Ah` reads FF.
     pub sfdp: Vec<u8>,
+    /// Whether it knows `75h` and `7Ah`.
+    pub suspends: bool,
     /// How long operations take.
     pub times: Times,
 }
@@ -63,6 +67,7 @@ impl Default for Configuration {
             fast_read_dummies: 1,
             unique_id: Some([0x4e, 0x4f, 0x52, 0x46, 0x55, 0x53, 0x45, 0x01]),
             sfdp: sfdp::area(),
+            suspends: true,
             times: Times::default(),
         }
     }
@@ -80,6 +85,7 @@ pub struct Model {
     /// The individual block locks. No command that sets one alone is modelled, so they are all alike.
     blocks_locked: bool,
     activity: Activity,
+    erase: Option<Erase>,
     frame: Option<Frame>,
     time: Duration,
     counters: Counters,
@@ -125,6 +131,7 @@ impl Model {
             prepared: Prepared::default(),
             blocks_locked: true,
             activity: Activity::Ready,
+            erase: None,
             frame: None,
             time: Duration::ZERO,
             counters: Counters::default(),
@@ -207,6 +214,7 @@ impl Model {
         self.prepared = Prepared::default();
         self.blocks_locked = true;
         self.activity = Activity::Ready;
+        self.erase = None;
         self.frame = None;
     }
 
@@ -219,6 +227,11 @@ impl Model {
         if self.activity == Activity::Dead {
             self.power_cycle();
         }
+    }
+
+    /// Lets operations that begin from now on take other times.
+    pub fn set_times(&mut self, times: Times) {
+        self.configuration.times = times;
     }
 
     /// Takes the faults from the text file at `path` from now on, whenever it changes. A missing
@@ -318,14 +331,19 @@ impl Model {
     /// Decides whether the chip hears the frame that begins with `opcode`.
     fn take_opcode(&mut self, frame: &mut Frame, opcode: u8) {
         self.settle(frame.time());
-        let command = Command::decode(opcode);
+        let command = Command::decode(opcode)
+            .filter(|command| self.configuration.suspends || !command.is_about_suspending());
         let reads_status = matches!(command, Some(Command::ReadStatus(_)));
+        let suspends = command == Some(Command::Suspend) && self.erase.is_some();
         let deaf = match self.activity {
             Activity::PoweredDown if command != Some(Command::ReleasePowerDown) => {
                 Some(Violation::PoweredDown)
             }
             Activity::Waking { .. } => Some(Violation::Busy),
-            _ if self.is_busy() && !reads_status => Some(Violation::Busy),
+            _ if self.is_busy() && !reads_status && !suspends => Some(Violation::Busy),
+            _ if self.is_suspended() && !command.is_some_and(Self::hears_while_suspended) => {
+                Some(Violation::Suspended)
+            }
             _ => None,
         };
         if let Some(violation) = deaf {
@@ -358,7 +376,10 @@ impl Model {
         match self.activity {
             Activity::Busy { until } if until <= now && !self.injector.faults().stuck_busy => {
                 self.activity = Activity::Ready;
-                self.write_enabled = false;
+                if !self.is_suspended() {
+                    self.write_enabled = false;
+                    self.erase = None;
+                }
             }
             Activity::Waking { until } if until <= now => self.activity = Activity::Ready,
             _ => {}
@@ -378,6 +399,9 @@ impl Model {
         if index == 0 {
             value |= if self.is_busy() { BUSY } else { 0 };
             value |= if self.write_enabled { WEL } else { 0 };
+        }
+        if index == 1 && self.is_suspended() {
+            value |= self.registers.suspended_bit();
         }
         value
     }

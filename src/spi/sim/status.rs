@@ -16,6 +16,7 @@ pub const LB: u8 = 0x04;
 pub const SRP1: u8 = 0x01;
 
 const SRP0: u8 = 0x80;
+const SUS: u8 = 0x80;
 const BIT6: u8 = 0x40;
 const TB: u8 = 0x20;
 
@@ -93,6 +94,11 @@ impl Registers {
             self.non_volatile[1] &= !SRP1;
         }
         self.reload();
+    }
+
+    /// The bit of SR2 that shows a suspended erase, where the map has one.
+    pub(super) fn suspended_bit(&self) -> u8 {
+        if self.map == RegisterMap::A { SUS } else { 0 }
     }
 
     /// The values in force.

@@ -61,11 +61,17 @@ pub enum Violation {
     ReservedBits,
     /// A reset `99h` that did not directly follow `66h`. Ignored.
     ResetNotEnabled,
+    /// While an erase was suspended, an opcode that the chip hears only when none is. Ignored.
+    Suspended,
+    /// A read of what is suspended half way through its erase.
+    SuspendedRead,
+    /// A suspend too soon after the erase began or went on. Ignored.
+    SuspendTooSoon,
 }
 
 impl Violation {
     /// Every kind, in the order of its discriminant.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Busy,
         Self::PoweredDown,
         Self::WriteDisabled,
@@ -81,6 +87,9 @@ impl Violation {
         Self::SetsBits,
         Self::ReservedBits,
         Self::ResetNotEnabled,
+        Self::Suspended,
+        Self::SuspendedRead,
+        Self::SuspendTooSoon,
     ];
 }
 
@@ -123,7 +132,7 @@ mod tests {
             violations.add(kind);
             assert_eq!(violations.count(kind), 1);
         }
-        assert_eq!(violations.total(), 15);
+        assert_eq!(violations.total(), 18);
     }
 
     #[test]

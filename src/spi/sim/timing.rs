@@ -15,6 +15,9 @@ pub const BLOCK_ERASE_64K: Duration = Duration::from_millis(150);
 pub const CHIP_ERASE: Duration = Duration::from_secs(40);
 /// Non-volatile status register write. 5 to 10 ms is typical of the W25Q128 class; unconfirmed for this part.
 pub const STATUS_WRITE: Duration = Duration::from_millis(10);
+/// From `75h` until an erase is suspended, and from there or from `7Ah` to the next `75h` (tSUS, maximum). W25Q128 class, unconfirmed for
+/// this part.
+pub const SUSPEND: Duration = Duration::from_micros(20);
 /// From the release of chip select after `ABh` to the first command that is heard (tRES1).
 /// W25Q128 class, unconfirmed for this part.
 pub const RELEASE_POWER_DOWN: Duration = Duration::from_micros(3);
@@ -43,6 +46,8 @@ pub struct Times {
     pub chip_erase: Duration,
     /// Non-volatile status register write. A volatile one takes no time.
     pub status_write: Duration,
+    /// Until an erase is suspended.
+    pub suspend: Duration,
     /// Deafness after the release from deep power-down.
     pub release_power_down: Duration,
     /// Deafness after a reset.
@@ -58,6 +63,7 @@ impl Times {
         block_erase_64k: Duration::ZERO,
         chip_erase: Duration::ZERO,
         status_write: Duration::ZERO,
+        suspend: Duration::ZERO,
         release_power_down: Duration::ZERO,
         reset: Duration::ZERO,
     };
@@ -73,6 +79,7 @@ impl Default for Times {
             block_erase_64k: BLOCK_ERASE_64K,
             chip_erase: CHIP_ERASE,
             status_write: STATUS_WRITE,
+            suspend: SUSPEND,
             release_power_down: RELEASE_POWER_DOWN,
             reset: RESET,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::security_register;
 use super::frame::in_page;
+use super::suspend::Erase;
 use super::{Activity, Frame, HIGH, Model, Prepared};
 use crate::spi::sim::command::{Command, PAGE_SIZE, Payload, Unit};
 use crate::spi::sim::faults::Cell;
@@ -36,6 +37,8 @@ impl Model {
             Command::Reset => self.violations.add(Violation::ResetNotEnabled),
             Command::PowerDown => self.activity = Activity::PoweredDown,
             Command::ReleasePowerDown => self.wake(),
+            Command::Suspend => self.suspend(),
+            Command::Resume => self.resume(),
             Command::GlobalLock => self.lock_blocks(true),
             Command::GlobalUnlock => self.lock_blocks(false),
             Command::WriteStatus(index) => self.write_status(index, frame, volatile),
@@ -47,6 +50,8 @@ impl Model {
                 if u64::from(frame.address) + frame.payload_len() > CHIP_SIZE.into() {
                     self.violations.add(Violation::BeyondChip);
                 }
+                let start = u64::from(frame.address);
+                self.note_read(start..start + frame.payload_len());
             }
             Command::ReadSecurity => {
                 if security_register(frame.address).is_none() {
@@ -66,6 +71,7 @@ impl Model {
         self.registers.reload();
         self.write_enabled = false;
         self.blocks_locked = true;
+        self.erase = None;
         self.wake_after(self.configuration.times.reset);
     }
 
@@ -158,6 +164,9 @@ impl Model {
             self.storage.write(address, &[erased[0] & !programmed])?;
         }
         *unit.counter(&mut self.counters) += 1;
+        if unit != Unit::Chip {
+            self.erase = Some(Erase::new(unit.range(address), self.time));
+        }
         self.start_unless(power_fails, unit.time(&self.configuration.times));
         Ok(())
     }
@@ -236,7 +245,7 @@ impl Model {
         }
     }
 
-    fn start(&mut self, time: Duration) {
+    pub(super) fn start(&mut self, time: Duration) {
         self.activity = Activity::Busy { until: self.time + time };
         self.settle(self.time);
     }

@@ -12,6 +12,7 @@ use crate::spi::sim::timing::Times;
 mod faults;
 mod reading;
 mod registers;
+mod suspending;
 mod writing;
 
 /// A host that drives the model directly, in its own time.
