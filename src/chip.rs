@@ -9,6 +9,7 @@ mod error;
 mod identify;
 pub mod opcode;
 pub mod part;
+pub mod parts;
 mod presence;
 mod protection;
 pub mod sfdp;
@@ -71,9 +72,6 @@ impl ReadMode {
 const COMPARED_LEN: u32 = 64;
 const COMPARED_PLACES: u32 = 16;
 
-/// The datasheet limit of 03h on the FM25Q128A, in Hz.
-const READ_CLOCK_LIMIT: u32 = 50_000_000;
-
 /// An identified chip, ready for use.
 pub struct Chip {
     wire: Wire,
@@ -98,9 +96,17 @@ impl Chip {
     /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`] or [`Error::Contradiction`] by what it
     /// answers, [`Error::Spi`] when the programmer fails.
     pub fn identify(bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
+        Self::identify_as(None, bus, speed)
+    }
+
+    /// The same; but with `named`, the chip is that part whatever it tells of itself, as long as it tells something.
+    ///
+    /// # Errors
+    /// As [`identify`](Self::identify).
+    pub fn identify_as(named: Option<Part>, bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
         let mut wire = Wire::new(bus);
         wire.set_clock(speed.starting_clock())?;
-        let identity = identify::identify(&mut wire)?;
+        let identity = identify::identify(&mut wire, named)?;
         wire.counters().list_erases(&identity.part.erase_types);
         let times = Times::typical(&identity.part);
         let mut chip = Self {
@@ -173,14 +179,14 @@ impl Chip {
         &self.times
     }
 
-    /// Sets the clock in Hz, held at 50 MHz while data is read by 03h.
+    /// Sets the clock in Hz, held at what the part allows while data is read by 03h.
     ///
     /// # Errors
     /// [`Error::Spi`] when the programmer refuses it.
     pub fn set_clock(&mut self, hz: u32) -> Result<(), Error> {
         let limited = self.limited(hz);
         if limited < hz {
-            log::warn!("clock held at {READ_CLOCK_LIMIT} Hz, the limit of read command 03h");
+            log::warn!("clock held at {limited} Hz, the limit of read command 03h");
         }
         Ok(self.wire.set_clock(limited)?)
     }

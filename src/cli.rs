@@ -4,12 +4,14 @@ mod options;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser};
 
 use options::Options;
 pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
 
-use crate::chip::{Speed, Unlock};
+use crate::chip::part::Part;
+use crate::chip::{Speed, Unlock, parts};
 use crate::fs::partitions::mtdparts::Mtdparts;
 
 /// More readings than this would be a way to wait, not to be surer.
@@ -34,6 +36,7 @@ Mount options:
   -o state_dir=DIR, no_journal     as --state-dir, --no-journal
   -o layout=FILE, mtdparts=PARTS   as --layout, --mtdparts
   -o speed=HZ, speed=auto          as --speed
+  -o chip=NAME                     as --chip
   -o unlock, unlock=permanent      as --unlock
   -o auto_unmount                  unmount even if norfuse is killed
   -o page_cache                    let the kernel keep copies of what is read, as it must before Linux 6.6
@@ -71,6 +74,11 @@ struct Arguments {
     /// The SPI clock, such as 8M, 16MHz or 8000000, or auto: the fastest up to 32 MHz that reads well [default: auto]
     #[arg(long, value_name = "HZ", value_parser = parse_speed)]
     speed: Option<Speed>,
+
+    /// Use the chip as this part, instead of asking it what it is
+    #[arg(long, value_name = "NAME", ignore_case = true)]
+    #[arg(value_parser = PossibleValuesParser::new(parts::names()).try_map(|name| parts::by_name(&name).ok_or("no such part")))]
+    chip: Option<Part>,
 
     /// Clear the chip's write protection when it refuses a write: until power-up or unmount, or in its registers for good
     #[arg(long, value_name = "permanent", num_args = 0..=1, require_equals = true, value_parser = parse_unlock)]
@@ -152,6 +160,8 @@ pub struct DeviceConfig {
     pub device: Device,
     /// As the user named it.
     pub name: String,
+    /// Which part it is, if the user says.
+    pub chip: Option<Part>,
     /// The clock.
     pub speed: Speed,
     /// Whether simulated time is real time.
@@ -239,6 +249,7 @@ fn command(arguments: Arguments) -> Result<Command, Error> {
     let device = DeviceConfig {
         device: device(&arguments.device),
         name: arguments.device,
+        chip: arguments.chip.or(options.chip),
         speed: arguments.speed.or(options.speed).unwrap_or_default(),
         sim_realtime: arguments.sim_realtime || options.sim_realtime,
         sim_faults: arguments.sim_faults.or(options.sim_faults),
@@ -311,6 +322,19 @@ mod tests {
         assert_eq!(device.speed, Speed::Auto);
         assert!(!mount.foreground && !mount.settings.read_only);
         assert_eq!(mount.care.unlock, None);
+    }
+
+    #[test]
+    fn a_chip_may_be_named() {
+        let chip = |words: &[&str]| match parse(words) {
+            Command::Identify(device) => device.chip.map(|part| part.name),
+            Command::Mount(..) => panic!(),
+        };
+        let named = Some("N25Q128/MT25QL128".to_owned());
+        assert_eq!(chip(&["--identify", "sim:"]), None);
+        assert_eq!(chip(&["--identify", "--chip", "mt25ql128", "sim:"]), named);
+        assert_eq!(chip(&["--identify", "-o", "chip=N25Q128", "sim:"]), named);
+        assert!(Arguments::try_parse_from(["norfuse", "--identify", "--chip", "X25", "sim:"]).is_err());
     }
 
     #[test]

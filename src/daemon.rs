@@ -165,7 +165,7 @@ fn start(
         .map_err(system("start a process"))?;
     let unmounter = Arc::new(unmounter);
     let bus = device::open(device)?;
-    let chip = Chip::identify(bus, device.speed)
+    let chip = Chip::identify_as(device.chip.clone(), bus, device.speed)
         .map_err(|source| Error::Chip { device: device.name.clone(), source })?;
     log::info!("{}: {} ({}), {} bytes", device.name, chip.part().name, chip.id(), chip.part().size);
     let partitions = place(wanted, chip.part().size)?;

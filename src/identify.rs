@@ -18,7 +18,11 @@ pub fn page(device: &str, chip: &Chip) -> String {
     row("part", &part.name);
     row(
         "known from",
-        if part.source == Source::Table { "norfuse's table of parts" } else { "the chip's SFDP" },
+        match part.source {
+            Source::Table => "norfuse's table of parts",
+            Source::Sfdp => "the chip's SFDP",
+            Source::User => "--chip",
+        },
     );
     row("JEDEC id", &chip.id().to_string());
     row("unique id", &chip.unique_id().map_or("none".to_owned(), hex));
@@ -28,10 +32,18 @@ pub fn page(device: &str, chip: &Chip) -> String {
         part.erase_types.iter().map(|erase| format!("{} ({:02X})", short(erase.len), erase.opcode)).collect();
     row("erase sizes", &erases.join(", "));
     row("SFDP", &chip.sfdp().map_or("none".to_owned(), |space| format!("{} bytes", space.len())));
-    let [sr1, sr2, sr3] = chip.status().0;
-    row("status registers", &format!("{sr1:02x} {sr2:02x} {sr3:02x}"));
-    for (name, map) in [("protected, map A", RegisterMap::A), ("protected, map B", RegisterMap::B)] {
+    row("status registers", &status_registers(chip));
+    let maps = part.registers.maps();
+    for &map in maps {
+        let name = match map {
+            RegisterMap::A => "protected, map A",
+            RegisterMap::B => "protected, map B",
+            RegisterMap::W25q => "protected",
+        };
         row(name, &protection(&chip.status().protection(map, part.size)));
+    }
+    if maps.is_empty() {
+        row("protected", "not known of this part");
     }
     row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
     row("clock", &clock(chip));
@@ -45,6 +57,12 @@ fn clock(chip: &Chip) -> String {
     let failure =
         calibration.first_failure_hz.map_or_else(String::new, |hz| format!("; reads differ at {hz} Hz"));
     format!("{} Hz asked for ({chosen}{failure})", chip.clock())
+}
+
+fn status_registers(chip: &Chip) -> String {
+    let present = if chip.part().registers.are_three() { 3 } else { 1 };
+    let values: Vec<String> = chip.status().0[..present].iter().map(|value| format!("{value:02x}")).collect();
+    values.join(" ")
 }
 
 fn protection(protection: &Protection) -> String {

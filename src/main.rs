@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn show_identity(config: &DeviceConfig) -> Result<(), daemon::Error> {
-    let chip = Chip::identify(device::open(config)?, config.speed)
+    let chip = Chip::identify_as(config.chip.clone(), device::open(config)?, config.speed)
         .map_err(|source| daemon::Error::Chip { device: config.name.clone(), source })?;
     match io::stdout().write_all(identify::page(&config.name, &chip).as_bytes()) {
         // Whoever reads the page may have seen enough of it.

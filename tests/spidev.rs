@@ -269,6 +269,48 @@ fn an_unknown_chip_with_sfdp_is_used_as_it_describes_itself() {
 }
 
 #[test]
+fn an_unknown_chip_without_sfdp_is_used_as_the_part_that_is_named() {
+    let chip = noise(1);
+    let configuration =
+        Configuration { jedec_id: [0xc2, 0x99, 0x77], sfdp: Vec::new(), ..Configuration::default() };
+    let node = SpidevNode::with_configuration(&chip, configuration);
+    let bench = Bench::new();
+    bench.write("chip.img", &chip);
+    let daemon = bench.mount_in_foreground(&node.device(), &["--chip", "gd25q128"]);
+    let info = bench.info();
+    assert_eq!((&info["chip"]["name"], &info["chip"]["source"]), (&"GD25Q128".into(), &"--chip".into()));
+    bench.sh("cmp m/raw.bin chip.img").ok();
+    unmount(&bench, daemon);
+}
+
+/// On some parts that norfuse knows by their id alone, 35h switches to four data lanes, 50h clears flags, and 31h is nothing.
+#[test]
+fn a_chip_of_another_maker_is_only_told_what_all_makers_parts_understand() {
+    let chip = noise(1);
+    let configuration = Configuration {
+        jedec_id: [0x20, 0xba, 0x18],
+        sfdp: Vec::new(),
+        unique_id: None,
+        status_registers: [0x1c, 0, 0],
+        ..Configuration::default()
+    };
+    let node = SpidevNode::with_configuration(&chip, configuration);
+    let bench = Bench::new();
+    let daemon = bench.mount_in_foreground(&node.device(), &["--unlock", "--no-journal"]);
+    bench.sh("dd if=/dev/zero of=m/raw.bin bs=4k count=1 conv=notrunc").fails_with("Input/output error");
+    assert!(daemon.log().contains("does not know how protection is cleared"), "{}", daemon.log());
+    let info = bench.info();
+    assert_eq!(info["chip"]["name"], "N25Q128/MT25QL128");
+    assert_eq!(info["protection"].as_object().unwrap().len(), 1, "{}", info["protection"]);
+    drop(daemon);
+    let understood = [0x02, 0x03, 0x05, 0x06, FAST_READ, 0x20, 0x4b, 0x5a, 0x9f, BLOCK_ERASE_64K];
+    let wires = node.wires();
+    let sent: Vec<u8> =
+        wires.frames().map(Frame::opcode).filter(|opcode| !understood.contains(opcode)).collect();
+    assert!(sent.is_empty(), "{sent:02x?}");
+}
+
+#[test]
 fn a_known_chip_without_sfdp_and_unique_id_has_neither_file() {
     let chip = noise(1);
     let configuration = Configuration { sfdp: Vec::new(), unique_id: None, ..Configuration::default() };

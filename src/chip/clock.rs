@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::identify::{self, SLOW_CLOCK};
 use super::part::JedecId;
-use super::{Chip, READ_CLOCK_LIMIT, ReadMode};
+use super::{Chip, ReadMode};
 
 /// The clocks that are tried, in Hz. The first is the one that the others are judged by.
 pub const LADDER: [u32; 6] = [SLOW_CLOCK, 4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000];
@@ -168,7 +168,7 @@ impl Chip {
 
     fn take_reading(&mut self, probe: &Probe) -> Result<Vec<u8>, Error> {
         let mut reading = self.wire.jedec_id()?.0.to_vec();
-        reading.extend(identify::read_status(&mut self.wire)?.0);
+        reading.extend(identify::read_status(&mut self.wire, self.part.registers)?.0);
         if probe.sfdp_len > 0 {
             let sfdp = extend_by(&mut reading, probe.sfdp_len);
             identify::read_sfdp_space(&mut self.wire, sfdp)?;
@@ -209,7 +209,7 @@ impl Chip {
 
     /// `hz`, held at the limit of 03h while that is how data is read.
     pub(super) fn limited(&self, hz: u32) -> u32 {
-        if self.read_mode == ReadMode::Fast { hz } else { hz.min(READ_CLOCK_LIMIT) }
+        if self.read_mode == ReadMode::Fast { hz } else { hz.min(self.part.read_clock_limit) }
     }
 }
 
@@ -225,6 +225,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::chip::part::READ_CLOCK_LIMIT;
     use crate::chip::testing::{Tampered, varied};
     use crate::spi::sim::model::{Configuration, Model};
     use crate::spi::sim::storage::Storage;

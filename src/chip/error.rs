@@ -34,7 +34,10 @@ pub enum Error {
         second: JedecId,
     },
     /// Neither the table of parts nor the chip itself tells how to drive it.
-    #[error("the chip with JEDEC id {id} is not known, and it does not describe itself by SFDP ({reason})")]
+    #[error(
+        "the chip with JEDEC id {id} is not known, and it does not describe itself by SFDP ({reason}). If it is like one that \
+         norfuse knows, name that with --chip"
+    )]
     UnknownChip {
         /// Its id.
         id: JedecId,
@@ -136,6 +139,15 @@ pub enum Error {
          the bit itself may be a dummy-cycle setting, which norfuse does not change for good. Use --unlock"
     )]
     ComplementSet {
+        /// The registers.
+        registers: StatusRegisters,
+    },
+    /// The chip refuses, and norfuse does not know what its registers mean.
+    #[error(
+        "norfuse does not know how protection is cleared on this part ({registers}). Connect WP# and HOLD# to 3.3 V; its data \
+         sheet tells what the registers protect"
+    )]
+    UnknownProtection {
         /// The registers.
         registers: StatusRegisters,
     },

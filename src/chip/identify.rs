@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::opcode;
-use super::part::{ERASE_TYPES, JedecId, Part};
+use super::part::{JedecId, Part, Registers};
+use super::parts::{self, LONGEST_ERASE};
 use super::sfdp;
-use super::status::{StatusRegisters, WIP};
+use super::status::{ABSENT, StatusRegisters, WIP};
 use super::wire::Wire;
 
 /// A clock at which long wires and bad clips still work, in Hz.
@@ -33,21 +34,29 @@ pub(super) struct Identity {
     pub(super) status: StatusRegisters,
 }
 
-pub(super) fn identify(wire: &mut Wire) -> Result<Identity, Error> {
+/// With `named` the chip is that part, whatever it tells of itself.
+pub(super) fn identify(wire: &mut Wire, named: Option<Part>) -> Result<Identity, Error> {
     let id = wake(wire)?;
     let sfdp = read_sfdp(wire)?;
-    let part = choose_part(id, sfdp.as_deref())?;
+    let part = match named {
+        Some(part) => {
+            doubt(&part, id, sfdp.as_deref());
+            part
+        }
+        None => choose_part(id, sfdp.as_deref())?,
+    };
     let unique_id = read_unique_id(wire)?;
-    let status = read_status(wire)?;
+    let status = read_status(wire, part.registers)?;
     Ok(Identity { id, part, sfdp, unique_id, status })
 }
 
-pub(super) fn read_status(wire: &mut Wire) -> Result<StatusRegisters, Error> {
-    Ok(StatusRegisters([
-        wire.register(opcode::READ_STATUS_1)?,
-        wire.register(opcode::READ_STATUS_2)?,
-        wire.register(opcode::READ_STATUS_3)?,
-    ]))
+pub(super) fn read_status(wire: &mut Wire, registers: Registers) -> Result<StatusRegisters, Error> {
+    let mut values = [wire.register(opcode::READ_STATUS_1)?, ABSENT, ABSENT];
+    if registers.are_three() {
+        values[1] = wire.register(opcode::READ_STATUS_2)?;
+        values[2] = wire.register(opcode::READ_STATUS_3)?;
+    }
+    Ok(StatusRegisters(values))
 }
 
 /// The id of a chip that may be busy with what a killed process left it at, powered down, or half way through a command.
@@ -90,11 +99,10 @@ pub(super) fn stable_id(wire: &mut Wire) -> Result<JedecId, Error> {
 
 /// A busy chip answers nothing but its status. One whose status is all ones cannot be told from no chip at all.
 pub(super) fn wait_while_busy(wire: &mut Wire) -> Result<(), Error> {
-    let longest = ERASE_TYPES.iter().map(|erase| 2 * erase.maximum).max().unwrap_or_default();
     let started = wire.now();
     loop {
         let status = wire.register(opcode::READ_STATUS_1)?;
-        if status == 0xFF || status & WIP == 0 || wire.now() - started > longest {
+        if status == 0xFF || status & WIP == 0 || wire.now() - started > 2 * LONGEST_ERASE {
             return Ok(());
         }
         wire.sleep(BUSY_POLL);
@@ -121,9 +129,25 @@ fn read_sfdp(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// Tells when a chip says something else of itself than the user.
+fn doubt(named: &Part, id: JedecId, sfdp: Option<&[u8]>) {
+    let known = parts::by_id(id);
+    let described = sfdp.and_then(|space| sfdp::parse(space).ok());
+    if let Some(known) = known.filter(|known| known.name != named.name) {
+        log::warn!("used as {}, although by its JEDEC id {id} the chip is {}", named.name, known.name);
+    } else if let Some(described) = described.filter(|described| described.size != named.size) {
+        log::warn!(
+            "used as {} with {} bytes, although the chip says that it has {}",
+            named.name,
+            named.size,
+            described.size
+        );
+    }
+}
+
 fn choose_part(id: JedecId, sfdp: Option<&[u8]>) -> Result<Part, Error> {
     let described = sfdp.map_or(Err(sfdp::Error::NoSignature), sfdp::parse);
-    match (Part::from_table(id), described) {
+    match (parts::by_id(id), described) {
         (Some(known), Ok(described)) if known.size != described.size => Err(Error::Contradiction {
             id,
             name: known.name,

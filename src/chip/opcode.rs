@@ -16,13 +16,13 @@ pub const READ_STATUS_1: u8 = 0x05;
 pub const WRITE_ENABLE: u8 = 0x06;
 /// Fast read, one dummy byte by default.
 pub const FAST_READ: u8 = 0x0B;
-/// Read status register 3; absent on some parts, which then answer FF.
+/// Read status register 3 of a part that has a second one; absent on some parts, which then answer FF.
 pub const READ_STATUS_3: u8 = 0x15;
 /// Erase a sector of 4 KiB.
 pub const SECTOR_ERASE_4K: u8 = 0x20;
 /// Write status register 2.
 pub const WRITE_STATUS_2: u8 = 0x31;
-/// Read status register 2.
+/// Read status register 2. On some other parts this switches four data lanes on; see [`super::part::Registers`].
 pub const READ_STATUS_2: u8 = 0x35;
 /// Read the unique id; in the family, unconfirmed for the FM25Q128A.
 pub const READ_UNIQUE_ID: u8 = 0x4B;

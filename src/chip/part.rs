@@ -1,13 +1,13 @@
-//! What a part is: size, erase types, times. From the table of known parts, else from SFDP.
+//! What a part is: size, erase types, times, registers. Which parts there are is in [`super::parts`] and [`super::sfdp`].
 //!
-//! Not for what a part is doing: registers and protection are in [`super::status`].
+//! Not for what a part is doing: what its registers say is in [`super::status`].
 
 use std::fmt;
 use std::time::Duration;
 
-use super::opcode;
+use super::status::RegisterMap;
 
-/// The three bytes that a chip answers to [`opcode::READ_JEDEC_ID`]: manufacturer, type, capacity.
+/// The three bytes that a chip answers to [`READ_JEDEC_ID`](super::opcode::READ_JEDEC_ID): manufacturer, type, capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JedecId(pub [u8; 3]);
 
@@ -61,7 +61,7 @@ pub struct EraseType {
 }
 
 /// How long programming takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramTime {
     /// How long a page usually takes.
     pub typical: Duration,
@@ -72,10 +72,42 @@ pub struct ProgramTime {
 /// Where the facts about a part come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// norfuse's table of parts.
+    /// The table of [`super::parts`], by the chip's id.
     Table,
     /// The chip's own SFDP.
     Sfdp,
+    /// The user, who has named a part of the table.
+    User,
+}
+
+/// Which status registers there are beside the first, and what protects in them. Of the first, all parts have WIP and WEL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registers {
+    /// None that norfuse knows. On some of these parts 35h is no register but a switch to four data lanes, in which nothing
+    /// else that norfuse says is understood.
+    First,
+    /// Three, by 05h, 35h and 15h; what protects in them is not known here.
+    Three,
+    /// Three, as on the W25Q128.
+    W25q,
+    /// Three, with the two meanings that are published for the FM25Q128A; unconfirmed for its smaller siblings.
+    Fm25q,
+}
+
+impl Registers {
+    /// Whether 35h and 15h read registers.
+    pub fn are_three(self) -> bool {
+        self != Self::First
+    }
+
+    /// The meanings that what protects may have; none where nothing is known of it.
+    pub fn maps(self) -> &'static [RegisterMap] {
+        match self {
+            Self::First | Self::Three => &[],
+            Self::W25q => &[RegisterMap::W25q],
+            Self::Fm25q => &[RegisterMap::A, RegisterMap::B],
+        }
+    }
 }
 
 /// A part as norfuse drives it.
@@ -91,6 +123,10 @@ pub struct Part {
     pub erase_types: Vec<EraseType>,
     /// How long a page program takes.
     pub page_program: ProgramTime,
+    /// The fastest clock for 03h, in Hz.
+    pub read_clock_limit: u32,
+    /// Its status registers.
+    pub registers: Registers,
     /// Who says so.
     pub source: Source,
 }
@@ -101,55 +137,10 @@ pub const LARGEST_SIZE: u32 = 16 << 20;
 /// The size of a page in bytes on every part in the table.
 pub const PAGE_LEN: u32 = 256;
 
-/// W25Q128 class, unconfirmed for the FM25Q128A: typically 0.4 to 0.7 ms.
-pub const PAGE_PROGRAM: ProgramTime =
-    ProgramTime { typical: Duration::from_micros(600), maximum: Duration::from_millis(3) };
-
-/// Opcodes: confirmed for the FM25Q128A. Times: W25Q128 class, unconfirmed for this part.
-pub const ERASE_TYPES: [EraseType; 3] = [
-    EraseType {
-        len: 4 << 10,
-        opcode: opcode::SECTOR_ERASE_4K,
-        typical: Duration::from_millis(45),
-        maximum: Duration::from_millis(400),
-    },
-    EraseType {
-        len: 32 << 10,
-        opcode: opcode::BLOCK_ERASE_32K,
-        typical: Duration::from_millis(120),
-        maximum: Duration::from_millis(1600),
-    },
-    EraseType {
-        len: 64 << 10,
-        opcode: opcode::BLOCK_ERASE_64K,
-        typical: Duration::from_millis(150),
-        maximum: Duration::from_millis(2000),
-    },
-];
-
-struct Entry {
-    id: JedecId,
-    name: &'static str,
-    size: u32,
-}
-
-/// Parts known by their id alone, with [`PAGE_LEN`], [`ERASE_TYPES`] and [`PAGE_PROGRAM`].
-const TABLE: &[Entry] = &[Entry { id: JedecId([0xA1, 0x40, 0x18]), name: "FM25Q128A", size: 16 << 20 }];
+/// The fastest clock for 03h, in Hz: confirmed for the FM25Q128A; W25Q128 class, unconfirmed for others.
+pub const READ_CLOCK_LIMIT: u32 = 50_000_000;
 
 impl Part {
-    /// The part that the table has under `id`.
-    pub fn from_table(id: JedecId) -> Option<Self> {
-        let entry = TABLE.iter().find(|entry| entry.id == id)?;
-        Some(Self {
-            name: entry.name.to_owned(),
-            size: entry.size,
-            page_len: PAGE_LEN,
-            erase_types: ERASE_TYPES.to_vec(),
-            page_program: PAGE_PROGRAM,
-            source: Source::Table,
-        })
-    }
-
     /// The erase command for exactly `len` bytes.
     pub fn erase_type(&self, len: u32) -> Option<&EraseType> {
         self.erase_types.iter().find(|erase| erase.len == len)
@@ -168,18 +159,5 @@ mod tests {
     #[test]
     fn an_id_prints_as_six_lower_case_digits() {
         assert_eq!(JedecId([0xA1, 0x40, 0x18]).to_string(), "a14018");
-    }
-
-    #[test]
-    fn the_table_has_the_fm25q128a_with_its_three_erase_sizes() {
-        let part = Part::from_table(JedecId([0xA1, 0x40, 0x18])).unwrap();
-        assert_eq!(part.size, 16_777_216);
-        let lens: Vec<_> = part.erase_types.iter().map(|erase| erase.len).collect();
-        assert_eq!(lens, [4096, 32768, 65536]);
-    }
-
-    #[test]
-    fn an_id_that_no_part_has_is_not_in_the_table() {
-        assert_eq!(Part::from_table(JedecId([0x12, 0x34, 0x56])), None);
     }
 }

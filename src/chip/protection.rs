@@ -1,7 +1,7 @@
 //! Explaining why a chip refuses erases and programs, and unlocking it, no more lastingly than asked for.
 //!
-//! Whether something is protected shows only by effect. The registers explain it, under both published maps, and
-//! unlocking clears what would protect under either. Everything in here runs at a slow clock: a bit misread here could be
+//! Whether something is protected shows only by effect. The registers explain it, under all maps that are published for the part,
+//! and unlocking clears what would protect under any of them. A part without such a map is not unlocked. Everything in here runs at a slow clock: a bit misread here could be
 //! written for good. LB, QE, SRP0, SRP1 and the dummy cycles are never changed for good.
 
 use std::ops::Range;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::opcode;
+use super::part::{Part, Registers};
 use super::status::{
-    BP, MAP_A_SR2_WPS, MAP_B_SR3_WPS, Protection, RegisterMap, SR1_BIT_6, SR2_BIT_6, SRP0, StatusRegisters,
-    TB, WEL, WIP,
+    BP, MAP_A_SR2_WPS, Protection, SR1_BIT_6, SR2_BIT_6, SR3_WPS, SRP0, StatusRegisters, TB, WEL, WIP,
 };
 use super::times::BusyTime;
 use super::writing::Operation;
@@ -52,11 +52,13 @@ pub enum Unlocked {
 /// Whether the registers account for a range that cannot be erased or programmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Some of it is protected under both maps.
+    /// Some of it is protected under all maps.
     Protected,
     /// It depends on the map, or on locks that the registers do not show.
     Maybe,
-    /// Under neither map.
+    /// There is no map for the part.
+    Unknown,
+    /// Under no map.
     NotByRegisters,
 }
 
@@ -91,19 +93,22 @@ impl Chip {
     /// [`Error::UnstableStatus`], [`Error::Spi`].
     pub fn explain(&mut self, range: Range<u32>) -> Result<ProtectionState, Error> {
         let registers = self.at_slow_clock(Self::agreed_status)?;
-        Ok(explain(registers, &range, self.part.size))
+        Ok(explain(registers, &range, &self.part))
     }
 
     /// Takes the next step of unlocking; for use when an erase or program was seen to change nothing. Then try again, and
     /// call this again if the chip still refuses: BP bits in SR1 come first, then the locks of blocks, then SR2 bit 6.
     ///
     /// # Errors
-    /// [`Error::NeedsPermanent`], [`Error::StatusLocked`] or [`Error::ComplementSet`] when the registers do not yield that
+    /// [`Error::UnknownProtection`] when nothing is known of the part's, [`Error::NeedsPermanent`], [`Error::StatusLocked`] or [`Error::ComplementSet`] when the registers do not yield that
     /// way, [`Error::NothingToUnlock`] when nothing is left to clear, [`Error::StatusNotTaken`] when a register took
     /// another value, [`Error::UnstableStatus`], [`Error::TimedOut`], [`Error::Spi`].
     pub fn unlock(&mut self, how: Unlock) -> Result<Unlocked, Error> {
         self.at_slow_clock(|chip| {
             let registers = chip.agreed_status()?;
+            if chip.part.registers.maps().is_empty() {
+                return Err(Error::UnknownProtection { registers });
+            }
             let [sr1, sr2, _] = registers.present();
             if how == Unlock::Permanent && sr2 & SR2_BIT_6 != 0 {
                 return Err(Error::ComplementSet { registers });
@@ -112,7 +117,7 @@ impl Chip {
                 chip.clear_status_1(registers, how)?;
                 return Ok(Unlocked::StatusRegister1);
             }
-            if has_individual_locks(registers) && !chip.changes.locks_opened {
+            if has_individual_locks(registers, &chip.part) && !chip.changes.locks_opened {
                 chip.changes.locks = true;
                 chip.changes.locks_opened = true;
                 chip.write_enabled(opcode::GLOBAL_BLOCK_UNLOCK)?;
@@ -261,11 +266,11 @@ impl Chip {
     }
 
     fn agreed_status(&mut self) -> Result<StatusRegisters, Error> {
-        let mut last = identify::read_status(&mut self.wire)?;
+        let mut last = identify::read_status(&mut self.wire, self.part.registers)?;
         let mut other = last;
         let mut agreeing = 1;
         for _ in 1..MOST_READINGS {
-            let reading = identify::read_status(&mut self.wire)?;
+            let reading = identify::read_status(&mut self.wire, self.part.registers)?;
             if reading == last {
                 agreeing += 1;
             } else {
@@ -286,29 +291,42 @@ fn settled(sr1: u8) -> u8 {
     sr1 & !(WEL | WIP)
 }
 
-fn has_individual_locks(registers: StatusRegisters) -> bool {
-    let [_, sr2, sr3] = registers.present();
-    sr2 & MAP_A_SR2_WPS != 0 || sr3 & MAP_B_SR3_WPS != 0
+/// What is protected under each of the maps of `part`.
+fn protections(registers: StatusRegisters, part: &Part) -> Vec<Protection> {
+    part.registers.maps().iter().map(|&map| registers.protection(map, part.size)).collect()
 }
 
-fn explain(registers: StatusRegisters, range: &Range<u32>, size: u32) -> ProtectionState {
-    let under_a = registers.protection(RegisterMap::A, size);
-    let under_b = registers.protection(RegisterMap::B, size);
-    let verdict = match (covers(&under_a, range), covers(&under_b, range)) {
-        (Some(true), Some(true)) => Verdict::Protected,
-        (Some(false), Some(false)) => Verdict::NotByRegisters,
-        _ => Verdict::Maybe,
-    };
-    let protects = if under_a == under_b {
-        format!("protects {} under both published register maps", name(&under_a))
+fn has_individual_locks(registers: StatusRegisters, part: &Part) -> bool {
+    protections(registers, part).contains(&Protection::IndividualLocks)
+}
+
+fn explain(registers: StatusRegisters, range: &Range<u32>, part: &Part) -> ProtectionState {
+    let protections = protections(registers, part);
+    let covered: Vec<_> = protections.iter().map(|protection| covers(protection, range)).collect();
+    let is_always = |wanted| covered.iter().all(|&covers| covers == Some(wanted));
+    let verdict = if is_always(true) {
+        Verdict::Protected
+    } else if is_always(false) {
+        Verdict::NotByRegisters
     } else {
-        format!(
-            "protects {} under one published register map, {} under the other",
-            name(&under_a),
-            name(&under_b)
-        )
+        Verdict::Maybe
     };
-    let mut text = format!("{registers}: {} ({protects})", set_bits(registers));
+    let protects = match &protections[..] {
+        [] => {
+            let text = format!("{registers}; what they protect on this part is not known to norfuse");
+            return ProtectionState { verdict: Verdict::Unknown, registers, text };
+        }
+        [only] => format!("protects {}", name(only)),
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => {
+            format!("protects {} under both published register maps", name(first))
+        }
+        [first, second, ..] => format!(
+            "protects {} under one published register map, {} under the other",
+            name(first),
+            name(second)
+        ),
+    };
+    let mut text = format!("{registers}: {} ({protects})", set_bits(registers, bits(part.registers)));
     if registers.0[0] & SRP0 != 0 {
         text.push_str("; SRP0 is set: these bits can only be changed while WP# is at 3.3 V");
     }
@@ -332,8 +350,30 @@ fn name(protection: &Protection) -> String {
     }
 }
 
-/// The bits that have to do with protection, by index of the register, mask and name; `/` stands between the maps.
-const BITS: [(usize, u8, &str); 9] = [
+/// A bit that has to do with protection: index of the register, mask and name.
+type Bit = (usize, u8, &'static str);
+
+fn bits(registers: Registers) -> &'static [Bit] {
+    match registers {
+        Registers::First | Registers::Three => &[],
+        Registers::W25q => &W25Q_BITS,
+        Registers::Fm25q => &FM25Q_BITS,
+    }
+}
+
+const W25Q_BITS: [Bit; 8] = [
+    (0, SRP0, "SRP0"),
+    (0, SR1_BIT_6, "SEC"),
+    (0, TB, "TB"),
+    (0, 1 << 4, "BP2"),
+    (0, 1 << 3, "BP1"),
+    (0, 1 << 2, "BP0"),
+    (1, SR2_BIT_6, "CMP"),
+    (2, SR3_WPS, "WPS"),
+];
+
+/// In the names, `/` stands between the maps.
+const FM25Q_BITS: [Bit; 9] = [
     (0, SRP0, "SRP0"),
     (0, SR1_BIT_6, "SEC/CMP"),
     (0, TB, "TB"),
@@ -342,13 +382,13 @@ const BITS: [(usize, u8, &str); 9] = [
     (0, 1 << 2, "BP0"),
     (1, SR2_BIT_6, "SR2 bit 6 (CMP/DC0)"),
     (1, MAP_A_SR2_WPS, "SR2 bit 3 (WPS/none)"),
-    (2, MAP_B_SR3_WPS, "SR3 bit 2 (none/WPS)"),
+    (2, SR3_WPS, "SR3 bit 2 (none/WPS)"),
 ];
 
 /// `BP1 BP0 set`.
-fn set_bits(registers: StatusRegisters) -> String {
+fn set_bits(registers: StatusRegisters, bits: &[Bit]) -> String {
     let values = registers.present();
-    let names: Vec<&str> = BITS
+    let names: Vec<&str> = bits
         .iter()
         .filter(|&&(register, mask, _)| values[register] & mask != 0)
         .map(|&(_, _, name)| name)

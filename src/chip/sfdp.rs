@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use super::part::{EraseType, LARGEST_SIZE, PAGE_LEN, PAGE_PROGRAM, Part, ProgramTime, Source};
+use super::part::{
+    EraseType, LARGEST_SIZE, PAGE_LEN, Part, ProgramTime, READ_CLOCK_LIMIT, Registers, Source,
+};
+use super::parts::PAGE_PROGRAM;
 
 /// "SFDP", the first four bytes of the space.
 pub const SIGNATURE: [u8; 4] = *b"SFDP";
@@ -84,6 +87,8 @@ pub fn parse(space: &[u8]) -> Result<Part, Error> {
         page_len,
         erase_types,
         page_program,
+        read_clock_limit: READ_CLOCK_LIMIT,
+        registers: registers(&table),
         source: Source::Sfdp,
     })
 }
@@ -187,6 +192,19 @@ fn page(table: &[u32]) -> (u32, ProgramTime) {
     (page_len.max(1), ProgramTime { typical, maximum })
 }
 
+/// Dword 15, bits 22:20: the ways to switch four data lanes on that are made with a second status register, which 35h reads;
+/// bit 6: that 35h is itself such a way. What protects, SFDP does not tell.
+fn registers(table: &[u32]) -> Registers {
+    let Some(&field) = table.get(14) else {
+        return Registers::First;
+    };
+    let is_switch = field >> 6 & 1 == 1;
+    match field >> 20 & 7 {
+        1 | 4 | 5 | 6 if !is_switch => Registers::Three,
+        _ => Registers::First,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{ProptestConfig, any, proptest};
@@ -244,6 +262,20 @@ mod tests {
         assert_eq!(parse(&space(&dwords)).unwrap().erase_types.len(), 1);
         dwords[8] = 0;
         assert_eq!(parse(&space(&dwords)), Err(Error::NoEraseType));
+    }
+
+    #[test]
+    fn a_second_status_register_is_only_read_where_35h_reads_one() {
+        let mut dwords = dwords();
+        assert_eq!(parse(&space(&dwords)).unwrap().registers, Registers::First);
+        dwords.resize(15, 0);
+        // By bits 22:20: no second register; one that 35h reads; and the same, but 35h is a switch, too.
+        for (field, registers) in
+            [(2 << 20, Registers::First), (5 << 20, Registers::Three), (5 << 20 | 1 << 6, Registers::First)]
+        {
+            dwords[14] = field;
+            assert_eq!(parse(&space(&dwords)).unwrap().registers, registers, "{field:#x}");
+        }
     }
 
     #[test]

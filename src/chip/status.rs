@@ -1,7 +1,8 @@
 //! Status registers, and which part of a chip they say is protected.
 //!
 //! Two register maps are published for the one id A1 40 18 and nothing on the chip tells them apart, so
-//! protection is decoded under both and only ever used to explain, never to decide.
+//! protection is decoded under both and only ever used to explain, never to decide. What other makers' registers protect is
+//! only known where they are those of the W25Q128.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,17 +14,18 @@ pub const WEL: u8 = 1 << 1;
 
 pub(super) const BP: u8 = 0b111 << 2;
 pub(super) const TB: u8 = 1 << 5;
-/// SEC under map A, CMP under map B.
+/// SEC under map A and on the W25Q128, CMP under map B.
 pub(super) const SR1_BIT_6: u8 = 1 << 6;
 /// With WP# low, the status registers cannot be written.
 pub(super) const SRP0: u8 = 1 << 7;
-/// CMP under map A, the dummy-cycle setting DC0 under map B.
+/// CMP under map A and on the W25Q128, the dummy-cycle setting DC0 under map B.
 pub(super) const SR2_BIT_6: u8 = 1 << 6;
 pub(super) const MAP_A_SR2_WPS: u8 = 1 << 3;
-pub(super) const MAP_B_SR3_WPS: u8 = 1 << 2;
+/// Under map B and on the W25Q128.
+pub(super) const SR3_WPS: u8 = 1 << 2;
 /// SR2 bit 7: SUS under map A, set while an erase is suspended; the dummy-cycle setting DC1 under map B.
 const SR2_BIT_7: u8 = 1 << 7;
-/// What a register that the chip does not have reads as.
+/// What a register that the chip does not have reads as, or would.
 pub(super) const ABSENT: u8 = 0xFF;
 
 /// The three status registers as read. One that a chip does not have reads FF.
@@ -31,21 +33,27 @@ pub(super) const ABSENT: u8 = 0xFF;
 pub struct StatusRegisters(pub [u8; 3]);
 
 impl fmt::Display for StatusRegisters {
-    /// `SR1 = 1c, SR2 = 02`, and SR3 where the chip has it.
+    /// `SR1 = 1c`, and SR2 and SR3 where the chip has them.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [sr1, sr2, sr3] = self.0;
-        write!(formatter, "SR1 = {sr1:02x}, SR2 = {sr2:02x}")?;
-        if sr3 == ABSENT { Ok(()) } else { write!(formatter, ", SR3 = {sr3:02x}") }
+        write!(formatter, "SR1 = {:02x}", self.0[0])?;
+        for (number, value) in [(2, self.0[1]), (3, self.0[2])] {
+            if value != ABSENT {
+                write!(formatter, ", SR{number} = {value:02x}")?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// One of the two published meanings of the registers.
+/// A published meaning of the registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegisterMap {
     /// SR1 bit 6 SEC, SR2 bit 6 CMP and bit 2 WPS, no SR3: boards with the FM25Q128A.
     A,
     /// SR1 bit 6 CMP, SR3 bit 2 WPS: the newer FM25Q128 datasheet.
     B,
+    /// SR1 bit 6 SEC, SR2 bit 6 CMP, SR3 bit 2 WPS: the W25Q128's datasheet.
+    W25q,
 }
 
 /// What the registers say cannot be erased or programmed.
@@ -65,7 +73,8 @@ impl StatusRegisters {
         let [sr1, sr2, sr3] = self.present();
         let (sector_grain, complement, individual) = match map {
             RegisterMap::A => (sr1 & SR1_BIT_6 != 0, sr2 & SR2_BIT_6 != 0, sr2 & MAP_A_SR2_WPS != 0),
-            RegisterMap::B => (false, sr1 & SR1_BIT_6 != 0, sr3 & MAP_B_SR3_WPS != 0),
+            RegisterMap::B => (false, sr1 & SR1_BIT_6 != 0, sr3 & SR3_WPS != 0),
+            RegisterMap::W25q => (sr1 & SR1_BIT_6 != 0, sr2 & SR2_BIT_6 != 0, sr3 & SR3_WPS != 0),
         };
         if individual {
             return Protection::IndividualLocks;
@@ -93,15 +102,15 @@ impl StatusRegisters {
     }
 }
 
-/// W25Q128 class, unconfirmed for the FM25Q128A: BP 1 to 6 protect 1/64 to 1/2 of the chip, 7 all of it; with SEC
-/// 4 KiB to 32 KiB.
+/// W25Q128 class, unconfirmed for the FM25Q128A: BP 1 to 6 protect 1/64 to 1/2 of the chip, but at least 64 KiB, and 7 all of
+/// it; with SEC 4 KiB to 32 KiB.
 fn protected_len(sr1: u8, sector_grain: bool, size: u32) -> u32 {
     let bp = u32::from((sr1 & BP) >> 2);
     match (bp, sector_grain) {
         (0, _) => 0,
         (7, _) => size,
         (bp, true) => (4096 << (bp - 1)).min(32 << 10),
-        (bp, false) => (size / 64) << (bp - 1),
+        (bp, false) => ((size / 64).max(64 << 10) << (bp - 1)).min(size),
     }
 }
 
@@ -146,7 +155,16 @@ mod tests {
     #[test]
     fn individual_locks_stand_in_another_register_under_each_map() {
         assert_eq!(protection([0, MAP_A_SR2_WPS, 0xFF], RegisterMap::A), Protection::IndividualLocks);
-        assert_eq!(protection([0, 0, MAP_B_SR3_WPS], RegisterMap::B), Protection::IndividualLocks);
+        assert_eq!(protection([0, 0, SR3_WPS], RegisterMap::B), Protection::IndividualLocks);
+        assert_eq!(protection([0, 0, SR3_WPS], RegisterMap::W25q), Protection::IndividualLocks);
         assert_eq!(protection([0, 0, 0xFF], RegisterMap::B), Protection::None);
+    }
+
+    #[test]
+    fn a_small_chip_is_protected_by_64_kib_and_more_at_a_time() {
+        let protected = |bp: u8| StatusRegisters([bp << 2 | TB, 0, 0]).protection(RegisterMap::W25q, 1 << 20);
+        assert_eq!(protected(1), Protection::Range(0..64 << 10));
+        assert_eq!(protected(4), Protection::Range(0..512 << 10));
+        assert_eq!(protected(6), Protection::Range(0..1 << 20));
     }
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::MOST_READ_REPEAT;
-use crate::chip::{Speed, Unlock};
+use crate::chip::part::Part;
+use crate::chip::{Speed, Unlock, parts};
 use crate::fs::mount::Flag;
 use crate::fs::partitions::mtdparts;
 
@@ -88,6 +89,7 @@ pub struct MountSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) mount: MountSettings,
+    pub(super) chip: Option<Part>,
     pub(super) speed: Option<Speed>,
     pub(super) unlock: Option<Unlock>,
     pub(super) debug: bool,
@@ -151,8 +153,8 @@ impl Options {
             "no_journal" => self.no_journal = true,
             "unlock" => self.unlock = Some(Unlock::Volatile),
             "sim_realtime" => self.sim_realtime = true,
-            "uid" | "gid" | "umask" | "scratch" | "speed" | "read_repeat" | "state_dir" | "layout"
-            | "mtdparts" | "sim_faults" => {
+            "uid" | "gid" | "umask" | "scratch" | "chip" | "speed" | "read_repeat" | "state_dir"
+            | "layout" | "mtdparts" | "sim_faults" => {
                 return Err(value_error(word, "a value (as in NAME=VALUE)", ""));
             }
             _ => match Flag::find(word) {
@@ -176,6 +178,11 @@ impl Options {
             "speed" => {
                 let speed = parse_speed(value).map_err(|_| value_error(name, SPEED_FORM, value))?;
                 self.speed = Some(speed);
+            }
+            "chip" => {
+                let expected = "the name of a part that 'norfuse --help' lists";
+                let part = parts::by_name(value).ok_or_else(|| value_error(name, expected, value))?;
+                self.chip = Some(part);
             }
             "unlock" => {
                 let unlock = parse_unlock(value).map_err(|_| value_error(name, UNLOCK_FORM, value))?;
@@ -351,6 +358,8 @@ mod tests {
             "read_repeat=17",
             "unlock=now",
             "scratch=lots",
+            "chip=X25",
+            "chip",
             "scratch",
         ] {
             assert!(matches!(parse(list), Err(Error::Value { .. })), "{list}");

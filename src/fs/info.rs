@@ -93,8 +93,8 @@ impl<'a> PartitionEntry<'a> {
 #[derive(Serialize)]
 struct Protection<'a> {
     status_registers: [String; 3],
-    map_a: &'a str,
-    map_b: &'a str,
+    #[serde(flatten)]
+    protects: &'a BTreeMap<&'static str, String>,
 }
 
 #[derive(Serialize)]
@@ -176,7 +176,7 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
         norfuse: env!("CARGO_PKG_VERSION"),
         chip: Chip {
             name: &description.name,
-            source: if description.is_known { "table" } else { "SFDP" },
+            source: description.source,
             jedec_id: &description.jedec_id,
             unique_id: description.unique_id.as_deref().map(hex),
             size: description.size,
@@ -187,8 +187,7 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
         partitions,
         protection: Protection {
             status_registers: description.status_registers.map(|register| format!("{register:02x}")),
-            map_a: &description.protection_map_a,
-            map_b: &description.protection_map_b,
+            protects: &description.protects,
         },
         bus: Bus {
             device,

@@ -1,5 +1,6 @@
 //! What is fixed about a chip while it is mounted, for whoever shows it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::chip::part::Source;
@@ -19,20 +20,19 @@ pub struct Description {
     pub page_len: u32,
     /// What the erase commands erase, in bytes, ascending.
     pub erase_lens: Vec<u32>,
-    /// Whether name and geometry are from norfuse's table rather than from the chip's SFDP.
-    pub is_known: bool,
+    /// Where name and geometry come from: "table", "SFDP" or "--chip".
+    pub source: &'static str,
     /// The SFDP space, where there is one.
     pub sfdp: Option<Vec<u8>>,
     /// The unique id, where there is one.
     pub unique_id: Option<Vec<u8>>,
     /// Status registers 1 to 3.
     pub status_registers: [u8; 3],
-    /// What the status registers protect under either map.
-    protection: [Protection; 2],
-    /// What the status registers protect if they mean what the FM25Q128A's boards show (map A).
-    pub protection_map_a: String,
-    /// What they protect if they mean what the newer FM25Q128 datasheet says (map B).
-    pub protection_map_b: String,
+    /// What the status registers protect under each map that is published for the part: "map_a" is what boards with the
+    /// FM25Q128A show, "map_b" the newer FM25Q128 datasheet, "map_w25q" that of the W25Q128.
+    pub protects: BTreeMap<&'static str, String>,
+    /// The same.
+    protection: Vec<Protection>,
 }
 
 /// How data is read.
@@ -47,28 +47,31 @@ pub struct ReadCommand {
 impl Description {
     pub(super) fn of(chip: &Chip) -> Self {
         let part = chip.part();
-        let protection = [RegisterMap::A, RegisterMap::B].map(|map| chip.status().protection(map, part.size));
-        let [map_a, map_b] = &protection;
+        let under = |&map| chip.status().protection(map, part.size);
+        let maps = part.registers.maps();
         Self {
             name: part.name.clone(),
             jedec_id: chip.id().to_string(),
             size: part.size,
             page_len: part.page_len,
             erase_lens: part.erase_types.iter().map(|erase| erase.len).collect(),
-            is_known: part.source == Source::Table,
+            source: match part.source {
+                Source::Table => "table",
+                Source::Sfdp => "SFDP",
+                Source::User => "--chip",
+            },
             sfdp: chip.sfdp().map(<[u8]>::to_vec),
             unique_id: chip.unique_id().map(<[u8]>::to_vec),
             status_registers: chip.status().0,
-            protection_map_a: describe_protection(map_a),
-            protection_map_b: describe_protection(map_b),
-            protection,
+            protects: maps.iter().map(|map| (key(*map), describe_protection(&under(map)))).collect(),
+            protection: maps.iter().map(under).collect(),
         }
     }
 
     /// Whether all of `range` was protected at start, or nothing of it; none where it is a part, or depends on what the registers
-    /// mean, or on locks that they do not show.
+    /// mean, or on locks that they do not show, or nothing is known of them.
     pub fn is_protected(&self, range: &Range<u32>) -> Option<bool> {
-        let [map_a, map_b] = self.protection.each_ref().map(|protection| match protection {
+        let mut under_maps = self.protection.iter().map(|protection| match protection {
             Protection::None => Some(false),
             Protection::Range(protected) if protected.start <= range.start && range.end <= protected.end => {
                 Some(true)
@@ -78,13 +81,22 @@ impl Description {
             }
             Protection::Range(_) | Protection::IndividualLocks => None,
         });
-        map_a.filter(|_| map_a == map_b)
+        let first = under_maps.next()?;
+        first.filter(|_| under_maps.all(|other| other == first))
     }
 }
 
 impl From<ReadMode> for ReadCommand {
     fn from(mode: ReadMode) -> Self {
         Self { opcode: mode.opcode(), reason: mode.reason() }
+    }
+}
+
+fn key(map: RegisterMap) -> &'static str {
+    match map {
+        RegisterMap::A => "map_a",
+        RegisterMap::B => "map_b",
+        RegisterMap::W25q => "map_w25q",
     }
 }
 

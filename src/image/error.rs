@@ -57,7 +57,7 @@ pub enum Error {
     Protected {
         /// Where, in bytes.
         address: u32,
-        /// Whether both published register maps say so.
+        /// Whether all register maps that are published for the part say so.
         is_certain: bool,
         /// Which bits say so.
         explanation: String,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::chip::testing::{Tampered, varied};
-use crate::chip::{ReadMode, Speed};
+use crate::chip::{ReadMode, Speed, parts};
 use crate::spi::Bus;
 use crate::spi::sim::model::{Configuration, Model};
 use crate::spi::sim::status::RegisterMap as SimulatedMap;
@@ -57,8 +57,12 @@ fn unlock_all(chip: &mut Chip, model: &Mutex<Model>, how: Unlock) -> Vec<Unlocke
     steps
 }
 
+fn state_of(name: &str, values: [u8; 3], range: Range<u32>) -> ProtectionState {
+    explain(StatusRegisters(values), &range, &parts::by_name(name).unwrap())
+}
+
 fn state(values: [u8; 3], range: Range<u32>) -> ProtectionState {
-    explain(StatusRegisters(values), &range, 16 << 20)
+    state_of("FM25Q128A", values, range)
 }
 
 #[test]
@@ -85,6 +89,16 @@ fn only_what_both_maps_protect_is_protected() {
     assert_eq!(state([0, 0x08, 0xFF], 0..4096).verdict, Verdict::Maybe);
     assert_eq!(state([0, 0x04, 0xFF], 0..4096).verdict, Verdict::NotByRegisters);
     assert_eq!(state([0, 0xFF, 0xFF], 0..4096).verdict, Verdict::NotByRegisters);
+}
+
+#[test]
+fn a_part_of_another_maker_is_not_explained_by_the_maps_of_the_fm25q128a() {
+    let winbond = state_of("W25Q128", [0x1C, 0x4A, 0], 0..4096);
+    assert_eq!(winbond.verdict, Verdict::NotByRegisters);
+    assert_eq!(winbond.text, "SR1 = 1c, SR2 = 4a, SR3 = 00: BP2 BP1 BP0 CMP set (protects nothing)");
+    let micron = state_of("N25Q128", [0x1C, 0xFF, 0xFF], 0..4096);
+    assert_eq!(micron.verdict, Verdict::Unknown);
+    assert_eq!(micron.text, "SR1 = 1c; what they protect on this part is not known to norfuse");
 }
 
 #[test]

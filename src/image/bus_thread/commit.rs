@@ -205,6 +205,10 @@ impl BusThread {
         if state.verdict == Verdict::NotByRegisters || (!is_certain && attempt == 1) {
             return Ok(false);
         }
+        if state.verdict == Verdict::Unknown && self.care.unlock.is_none() {
+            log::warn!("{address:#08x} does not change; it may be write-protected: {}", state.text);
+            return Ok(false);
+        }
         let protected = Error::Protected { address, is_certain, explanation: state.text };
         let Some(how) = self.care.unlock else {
             if self.is_as_before(draft)? {
