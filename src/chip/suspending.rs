@@ -43,11 +43,13 @@ impl Chip {
         self.suspending
     }
 
-    /// Whether it is worth suspending `erase` now, be it to try.
+    /// Whether it is worth suspending `erase` now, be it to try. Where the second register is not known it would not be seen at the
+    /// next start that a killed process has left an erase suspended.
     pub fn may_suspend(&self, erase: &Erase) -> bool {
         let running = self.wire.now().saturating_sub(erase.running_since);
         let done = self.wire.now().saturating_sub(erase.operation.began);
         matches!(self.suspending, Suspending::Untried | Suspending::Proven)
+            && self.part.registers.are_three()
             && erase.times.observed() > 0
             && running >= LEAST_PROGRESS
             && erase.suspended <= erase.times.average()
@@ -129,6 +131,7 @@ impl Chip {
 mod tests {
     use super::*;
     use crate::chip::Speed;
+    use crate::chip::part::Registers;
     use crate::chip::testing::varied;
     use crate::spi::Bus;
     use crate::spi::sim::model::{Configuration, Model};
@@ -157,6 +160,9 @@ mod tests {
         let mut chip = Chip::identify(Box::new(bus), Speed::Fixed(32_000_000)).unwrap();
         let mut erase = half_erased(&mut chip);
         assert!(chip.may_suspend(&erase));
+        let known = std::mem::replace(&mut chip.part.registers, Registers::First);
+        assert!(!chip.may_suspend(&erase), "what is left suspended would not be seen");
+        chip.part.registers = known;
         assert!(chip.suspend(&mut erase).unwrap());
         let mut found = [0; 256];
         chip.read(0x5000, &mut found).unwrap();
