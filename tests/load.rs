@@ -29,9 +29,6 @@ const AREA_LEN: usize = 64 << 10;
 const RECORD_LEN: usize = 512;
 const RECORDS: usize = AREA_LEN / RECORD_LEN;
 
-/// What one request of the kernel writes at the most, in bytes.
-const LONGEST_REQUEST: usize = 128 << 10;
-
 /// The realtime simulated chip at the clock that a Raspberry Pi usually finds.
 const REALTIME: [&str; 3] = ["--sim-realtime", "--speed", "32M"];
 
@@ -306,18 +303,14 @@ fn an_interrupted_copy_to_the_chip_is_gone_at_once_and_what_it_wrote_arrives() {
     let pending = pending_bytes(&bench);
     // Sixteen blocks were pending, each of which takes a third of a second.
     assert!(pending > 256 << 10, "it has waited for the chip: {pending} bytes are left");
-    bench.sh("head -c 4M m/raw.bin > shown").ok();
-    let shown = common::patched(&old, 0, &bench.read("shown"));
-    let written = assert_new_up_to_a_sector(&shown, &old, &new);
+    bench.unmount();
+    let arrived = assert_new_up_to_a_sector(&bench.read("chip.img"), &old, &new);
+    assert!(arrived as u64 >= pending, "{pending} bytes were pending, and {arrived} arrived");
     figures::show(format_args!(
         "cp interrupted after {} KiB: gone with {} KiB still pending",
-        written >> 10,
+        arrived >> 10,
         pending >> 10
     ));
-    bench.unmount();
-    // What cp was just writing when it was interrupted may have waited for room.
-    let arrived = assert_new_up_to_a_sector(&bench.read("chip.img"), &old, &new);
-    assert!((written..=written + LONGEST_REQUEST).contains(&arrived), "{written} written, {arrived} arrived");
 }
 
 #[test]
