@@ -335,6 +335,28 @@ fn a_daemon_terminated_during_a_long_write_leaves_whole_sectors_and_nothing_to_b
 }
 
 #[test]
+fn a_program_that_is_replaced_by_another_closes_what_it_has_written_on_the_way() {
+    let (old, new) = (noise(1), noise(2));
+    let bench = Bench::with_chip(&old);
+    bench.write("new", &new);
+    bench.mount_with(&REALTIME);
+    // Closing each waits for the chip, and as long as exec(2) closes files, there is less to be seen of the process than usual.
+    let finished = bench.python(
+        "import os
+files = [open(f'm/sectors/{sector << 16:06x}.bin', 'r+b', buffering=0) for sector in range(6)]
+new = open('new', 'rb').read(4096)
+for file in files:
+    file.write(new)
+os.execvp('cat', ['cat', 'm/jedec_id'])
+",
+    );
+    assert_eq!(finished.stdout, String::from_utf8_lossy(&bench.read("m/jedec_id")), "{finished}");
+    assert_eq!(pending_bytes(&bench), 0, "closing waits for the chip");
+    let wanted = (0..6).fold(old, |chip, sector| common::patched(&chip, sector << 16, &new[..SECTOR_LEN]));
+    bench.unmount_to(&wanted);
+}
+
+#[test]
 fn a_busy_chip_that_is_unmounted_lazily_gets_everything_its_writer_has() {
     let mut ways = vec!["fusermount3 -uz m"];
     if nix::unistd::geteuid().is_root() {

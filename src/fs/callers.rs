@@ -4,7 +4,9 @@
 //! erases. So requests that wait are looked after, and are answered as soon as their caller is dying, which nobody is left to see.
 //! What they have asked for goes on. A caller who only has a signal to handle, or is suspended, waits as on any disk.
 //!
-//! The kernel would tell of interrupted requests, but the FUSE library does not pass that on; /proc tells of processes.
+//! The kernel would tell of interrupted requests, but the FUSE library does not pass that on; /proc tells of processes. Only a thread
+//! of its own looks there, and only at `status`: whoever reads another file of a process, `stat` among them, waits for the end of its
+//! exec(2), and that waits for the answers to all that it closes on the way.
 
 use std::io;
 use std::sync::Arc;
@@ -15,9 +17,6 @@ use parking_lot::{Condvar, Mutex};
 
 /// How long a dying caller may have to wait, at the most.
 const INTERVAL: Duration = Duration::from_millis(20);
-
-/// The kernel's PF_EXITING (include/linux/sched.h): past this point no signal and no return value matters.
-const EXITING: u64 = 0x4;
 
 /// SIGKILL in a set of pending signals: the kernel adds it to every thread of a process that a signal is going to end.
 const KILLED: u64 = 1 << (libc::SIGKILL - 1);
@@ -123,12 +122,7 @@ impl Callers {
     /// Looks after a reply until it is given.
     pub(super) fn look_after<R: Reply>(&self, request: &Request, reply: Shared<R>) {
         let reply = reply.0;
-        if reply.is_over() {
-            return;
-        }
-        if is_dying(request.pid()) {
-            reply.give_up();
-        } else {
+        if !reply.is_over() {
             self.0.waiting.lock().push((request.pid(), reply));
             self.0.changed.notify_one();
         }
@@ -143,8 +137,11 @@ impl List {
             self.changed.wait(&mut waiting);
         }
         waiting.retain(|(_, reply)| !reply.is_over());
-        for (thread, reply) in &*waiting {
-            if is_dying(*thread) {
+        let now = waiting.clone();
+        // Looking at a process may take a while, and must keep no thread of the file system.
+        drop(waiting);
+        for (thread, reply) in now {
+            if is_dying(thread) {
                 reply.give_up();
             }
         }
@@ -154,75 +151,49 @@ impl List {
 /// Whether a thread will never see the answer to a system call that it waits in. One that cannot be looked at waits on.
 fn is_dying(thread: u32) -> bool {
     // Callers of another process namespace have no number here.
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{thread}/{file}")).unwrap_or_default();
     thread != 0
-        && match state_by(&read("stat")) {
-            State::Alive => false,
-            State::Killed => true,
-            // Whoever has come to its own end closes its files on the way, and that is what it waits for.
-            State::Exiting => was_killed_by(&read("status")),
-        }
+        && std::fs::read_to_string(format!("/proc/{thread}/status")).is_ok_and(|status| is_dying_by(&status))
 }
 
-/// Whether an exiting process has been ended by a signal from outside, by the text of proc_pid_status(5): such a signal stays
-/// pending to the end.
-fn was_killed_by(status: &str) -> bool {
-    let set = |name: &str| {
-        let digits = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
-    };
-    let pending = set("SigPnd") | set("ShdPnd");
-    pending & !(set("SigBlk") | set("SigIgn") | set("SigCgt") | HARMLESS) != 0
-}
-
-/// What a thread is up to.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Alive,
-    Killed,
-    Exiting,
-}
-
-/// By the text of proc_pid_stat(5): the flags are its field 9, and the pending signals of the thread its field 31.
-fn state_by(stat: &str) -> State {
-    // The name in field 2 may contain anything, but nothing behind it has a parenthesis.
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return State::Alive;
-    };
-    let mut numbers = fields.split_ascii_whitespace();
-    let mut field = |skipped: usize| numbers.nth(skipped).and_then(|text| text.parse::<u64>().ok());
-    let flags = field(9 - 3).unwrap_or_default();
-    let pending = field(31 - 9 - 1).unwrap_or_default();
-    if pending & KILLED != 0 {
-        State::Killed
-    } else if flags & EXITING != 0 {
-        State::Exiting
-    } else {
-        State::Alive
+/// The same by the text of proc_pid_status(5).
+fn is_dying_by(status: &str) -> bool {
+    let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let set =
+        |name| value(name).and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default();
+    if set("SigPnd") & KILLED != 0 {
+        return true;
     }
+    // Whoever has come to its own end has no memory any more, and closes its files; that is what it waits for. Where a signal from outside has
+    // brought the end, that stays pending.
+    let is_exiting = value("SigPnd").is_some() && value("VmSize").is_none();
+    let pending = set("SigPnd") | set("ShdPnd");
+    is_exiting && pending & !(set("SigBlk") | set("SigIgn") | set("SigCgt") | HARMLESS) != 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stat(flags: u64, pending: u64) -> String {
+    /// Of a process with these pending signals of the thread, and of the process, and with these that it ignores.
+    fn status(own: u64, shared: u64, ignored: u64) -> String {
         format!(
-            "77 (a (strange) name) D 1 77 77 34816 77 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 5 6 7 8 9 10 11 12 13 {pending} 0 0 0 0\n"
+            "SigPnd:\t{own:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t0000000000000000\nSigIgn:\t{ignored:016x}\nSigCgt:\t0000000000000000\n"
         )
     }
 
+    fn with_memory(status: &str) -> String {
+        format!("VmSize:\t    1234 kB\n{status}")
+    }
+
     #[test]
-    fn a_thread_is_dying_when_it_is_exiting_or_killed() {
-        assert_eq!(state_by(&stat(0x0040_0000, 0)), State::Alive);
-        assert_eq!(state_by(&stat(0x0040_0004, 0)), State::Exiting);
-        assert_eq!(state_by(&stat(0x0040_0000, 256)), State::Killed);
+    fn a_thread_that_is_being_killed_is_dying() {
+        assert!(is_dying_by(&with_memory(&status(KILLED, 0, 0))));
     }
 
     #[test]
     fn a_stop_or_a_signal_to_be_handled_is_not_the_end() {
         for signal in [libc::SIGINT, libc::SIGTSTP, libc::SIGALRM] {
-            assert_eq!(state_by(&stat(0, 1 << (signal - 1))), State::Alive);
+            assert!(!is_dying_by(&with_memory(&status(1 << (signal - 1), 1 << (signal - 1), 0))));
         }
     }
 
@@ -230,22 +201,16 @@ mod tests {
     fn this_thread_is_alive_and_nonsense_is_nobody() {
         assert!(!is_dying(nix::unistd::gettid().as_raw().unsigned_abs()));
         assert!(!is_dying(0));
-        assert_eq!(state_by(""), State::Alive);
-        assert_eq!(state_by("1 (x) S"), State::Alive);
+        assert!(!is_dying_by(""));
+        assert!(!is_dying_by("Name:\tx\n"));
     }
 
     #[test]
-    fn only_a_signal_that_ends_a_process_has_killed_it() {
-        let status = |pending: u64, ignored: u64| {
-            format!(
-                "SigPnd:\t0000000000000000\nShdPnd:\t{pending:016x}\nSigBlk:\t0000000000000000\nSigIgn:\t{ignored:016x}\nSigCgt:\t0000000000000000\n"
-            )
-        };
-        assert!(was_killed_by(&status(0x2, 0)));
-        assert!(was_killed_by(&status(0x100, 0x1000)));
-        assert!(!was_killed_by(&status(0x2, 0x2)));
-        assert!(!was_killed_by(&status(HARMLESS, 0)));
-        assert!(!was_killed_by(&status(0, 0)));
-        assert!(!was_killed_by(""));
+    fn only_a_signal_that_ends_a_process_has_killed_one_that_exits() {
+        assert!(is_dying_by(&status(0, 0x2, 0)));
+        assert!(is_dying_by(&status(0, 0x100, 0x1000)));
+        assert!(!is_dying_by(&status(0, 0x2, 0x2)));
+        assert!(!is_dying_by(&status(0, HARMLESS, 0)));
+        assert!(!is_dying_by(&status(0, 0, 0)));
     }
 }
