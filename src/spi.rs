@@ -168,3 +168,10 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Whether the driver has given up a message that had not come to its end in time, which tells of a busy machine, not of the chip.
+    pub fn is_time_out(&self) -> bool {
+        matches!(self, Self::Transfer { source, .. } if source.kind() == io::ErrorKind::TimedOut)
+    }
+}

@@ -191,6 +191,22 @@ fn a_smaller_bufsiz_than_believed_is_found_out_and_kept_to() {
 }
 
 #[test]
+fn what_the_driver_gives_up_once_is_read_again_and_twice_is_an_error() {
+    let chip = noise(1);
+    let node = SpidevNode::new(&chip);
+    let bench = Bench::new();
+    bench.write("sector", &chip[0x7000..0x8000]);
+    let daemon = mount(&bench, &node);
+    node.wires().time_outs = 1;
+    bench.sh("cmp m/sectors/007000.bin sector").ok();
+    assert!(daemon.log().contains("timed out"), "{}", daemon.log());
+    node.wires().time_outs = 2;
+    bench.sh("cat m/sectors/a00000.bin").fails_with("Input/output error");
+    bench.sh("cat m/sectors/a00000.bin").ok();
+    unmount(&bench, daemon);
+}
+
+#[test]
 fn a_bufsiz_that_hardly_holds_a_page_suffices() {
     let chip = noise(1);
     let node = SpidevNode::new(&chip);

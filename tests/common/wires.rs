@@ -68,6 +68,8 @@ pub(crate) struct Wires {
     pub(crate) messages: Vec<Vec<Frame>>,
     /// Messages that were refused for their length.
     pub(crate) refused: usize,
+    /// How many of the next messages the driver gives up, as it does when the machine is too busy with other things.
+    pub(crate) time_outs: usize,
     pub(crate) traffic: Traffic,
     values: HashMap<u32, u32>,
     frame: Option<Frame>,
@@ -83,6 +85,7 @@ impl Wires {
             settings: Vec::new(),
             messages: Vec::new(),
             refused: 0,
+            time_outs: 0,
             traffic: Traffic::default(),
             values: HashMap::new(),
             frame: None,
@@ -154,6 +157,10 @@ impl Wires {
         }
         if transfers.iter().any(|transfer| !matches!(transfer.bits_per_word, 0 | 8)) {
             return Err(Errno::EINVAL);
+        }
+        if self.time_outs > 0 {
+            self.time_outs -= 1;
+            return Err(Errno::ETIMEDOUT);
         }
         self.clock.begin_message();
         // The kernel copies what is to be sent before anything moves, and what came only after everything has.

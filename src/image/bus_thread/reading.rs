@@ -33,11 +33,22 @@ impl BusThread {
     pub(super) fn read_once(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), Error> {
         let len = bytes.len();
         let result = self.check_returned().and_then(|()| {
-            self.chip.read(address, bytes)?;
+            self.read_patiently(address, bytes)?;
             if ends_idle(bytes) { self.chip.check_present() } else { Ok(()) }
         });
         self.note_presence(&result);
         result.map_err(|source| Error::Read { address, len, source: Arc::new(source) })
+    }
+
+    /// Reads, and does so again where the driver has given a message up: what has come of that counts for nothing.
+    fn read_patiently(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), chip::Error> {
+        match self.chip.read(address, bytes) {
+            Err(chip::Error::Spi(error)) if error.is_time_out() => {
+                log::warn!("reading at {address:#08x} again: {}", crate::error_text(&error));
+                self.chip.read(address, bytes)
+            }
+            result => result,
+        }
     }
 
     /// Reads once for a purpose of norfuse's own, and tells what that has had on the wire.
