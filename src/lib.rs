@@ -40,6 +40,7 @@ pub mod image;
 pub mod logging;
 pub mod spi;
 pub mod state_directory;
+pub mod trouble;
 
 /// An error and its causes on one line, as command-line tools print them.
 pub fn error_text(error: &dyn std::error::Error) -> String {

@@ -14,6 +14,7 @@ use crate::image::journal_thread::Begun;
 use crate::image::plan::Operation;
 use crate::image::recovery::fingerprints;
 use crate::image::state::tell;
+use crate::trouble::Trouble;
 
 /// A region is written this often before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -206,7 +207,11 @@ impl BusThread {
             return Ok(false);
         }
         if state.verdict == Verdict::Unknown && self.care.unlock.is_none() {
-            log::warn!("{address:#08x} does not change; it may be write-protected: {}", state.text);
+            log::warn!(
+                "{address:#08x} does not change; it may be write-protected: {}; {}",
+                state.text,
+                Trouble::Protected
+            );
             return Ok(false);
         }
         let protected = Error::Protected { address, is_certain, explanation: state.text };
