@@ -4,7 +4,9 @@
 //! buffers of `bufsiz` bytes, one for what is sent and one for what is received, and refuses a longer one
 //! with EMSGSIZE before anything reaches the wire (drivers/spi/spidev.c); this module knows that limit.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,6 +141,15 @@ impl Bus for Spidev {
     fn sleep(&mut self, duration: Duration) {
         thread::sleep(duration);
     }
+}
+
+/// Whether another norfuse has the node, which is opened for that, and not configured.
+///
+/// # Errors
+/// When the node cannot be opened for reading and writing.
+pub fn is_in_use(path: &Path) -> io::Result<bool> {
+    let node = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(lock::is_locked(&node))
 }
 
 fn bufsiz() -> usize {

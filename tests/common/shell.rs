@@ -19,7 +19,7 @@ const HANG: Duration = Duration::from_secs(300);
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The tools that tests use, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 26] = [
+const TOOLS: [(&str, &str); 27] = [
     ("bash", "bash"),
     ("cc", "gcc"),
     ("chmod", "coreutils"),
@@ -36,6 +36,7 @@ const TOOLS: [(&str, &str); 26] = [
     ("mount", "mount"),
     ("mount.fuse3", "fuse3"),
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("sha256sum", "coreutils"),
     ("stat", "coreutils"),
