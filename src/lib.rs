@@ -41,6 +41,7 @@ pub mod image;
 pub mod list;
 pub mod logging;
 pub mod page;
+pub mod progress;
 pub mod spi;
 pub mod state_directory;
 pub mod trouble;

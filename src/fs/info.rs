@@ -123,6 +123,8 @@ struct Scrub {
 #[derive(Serialize)]
 struct Pending {
     bytes: u64,
+    committed_bytes: u64,
+    bytes_per_second: Option<u64>,
     failed: Vec<Failed>,
 }
 
@@ -176,6 +178,8 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
         scrub: Scrub { messages: counts.scrub.messages, bytes_read: counts.scrub.bytes_read },
         pending: Pending {
             bytes: report.pending_bytes,
+            committed_bytes: report.committed_bytes(),
+            bytes_per_second: report.commit_rate(),
             failed: report
                 .failed
                 .iter()

@@ -25,8 +25,11 @@ const SAMPLED_PLACES: u32 = 16;
 
 impl BusThread {
     /// Tells everybody who waits for a region how its commit has ended.
-    pub(super) fn finish(&self, region: u32, sequence: u64, result: &Result<(), Error>) {
+    pub(super) fn finish(&mut self, region: u32, sequence: u64, result: &Result<(), Error>) {
+        let now = self.chip.now();
         let mut state = self.shared.state.lock();
+        state.counts.commit_time += now - self.counted_until;
+        self.counted_until = now;
         if let Err(error) = result {
             state.counts.failed_commits += 1;
             log::error!("{}", crate::error_text(error));
@@ -254,6 +257,7 @@ impl BusThread {
             let trust = if erased.contains(&sector) { Trust::Verified } else { state.cache.trust(sector) };
             state.cache.fill(range.start, draft.wanted(&range), trust);
         }
+        let before = state.pending.byte_count();
         for &(sector, generation) in &draft.snapshot {
             state.pending.retire(sector, generation);
         }
@@ -261,6 +265,7 @@ impl BusThread {
             // A neighbour that became pending for the erase alone has never been written into.
             state.pending.retire(sector, 0);
         }
+        state.counts.committed_bytes += before - state.pending.byte_count();
     }
 
     /// After a failure nothing that the draft touched is known any more.
