@@ -60,7 +60,7 @@ impl MessageLength {
             &format!("; with {} reading is faster:", size(RECOMMENDED)),
         );
         page.more(&format!(
-            "16 MiB take {} messages instead of {}, which at 15 us each is {} ms",
+            "16 MiB take {} messages instead of {}, which at 15 us each makes {} ms",
             self.messages_per_full_read,
             self.recommended_messages_per_full_read,
             self.gain_us / 1000
