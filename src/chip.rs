@@ -22,6 +22,7 @@ mod wire;
 mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use clock::{Calibration, LADDER, Speed};
 pub use counters::{Counters, Totals};
@@ -162,6 +163,11 @@ impl Chip {
     /// The clock asked for, in Hz.
     pub fn clock(&self) -> u32 {
         self.wire.clock()
+    }
+
+    /// Time on its bus, since some fixed moment.
+    pub fn now(&self) -> Duration {
+        self.wire.now()
     }
 
     /// What one message can read at the most, in bytes.

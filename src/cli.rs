@@ -5,7 +5,7 @@ mod options;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, ArgGroup, Parser};
 
 use options::Options;
 pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
@@ -50,18 +50,30 @@ RUST_LOG sets what is logged (error, warn, info, debug), to standard error with 
 /// Mount an SPI NOR flash chip as a directory of files.
 #[derive(Debug, Parser)]
 #[command(name = "norfuse", version, about, after_help = AFTER_HELP, disable_version_flag = true)]
-#[command(override_usage = "norfuse [OPTIONS] <DEVICE> <MOUNTPOINT>\n       norfuse --identify <DEVICE>")]
+#[command(
+    override_usage = "norfuse [OPTIONS] <DEVICE> <MOUNTPOINT>\n       norfuse --identify [--json] <DEVICE>\n       norfuse --list [--json]"
+)]
+#[command(group = ArgGroup::new("look").args(["identify", "list"]))]
 struct Arguments {
     /// What the chip is on: /dev/spidevB.C, sim: or sim:FILE
-    device: String,
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    device: Option<String>,
 
     /// The directory to mount on
-    #[arg(required_unless_present = "identify", conflicts_with = "identify")]
+    #[arg(required_unless_present = "look", conflicts_with = "look")]
     mountpoint: Option<PathBuf>,
 
     /// Show what is on the wire (ids, SFDP, registers, size, clock) without mounting or writing
     #[arg(long)]
     identify: bool,
+
+    /// Show which devices could be used, and what stands in the way of the others
+    #[arg(long)]
+    list: bool,
+
+    /// Print what --identify and --list show as JSON, for programs
+    #[arg(long, requires = "look")]
+    json: bool,
 
     /// Stay in the foreground and log to standard error
     #[arg(short = 'f', long)]
@@ -227,11 +239,22 @@ pub struct MountConfig {
     pub settings: MountSettings,
 }
 
+/// Whom something is shown to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// People.
+    Page,
+    /// Programs.
+    Json,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// Show which devices there are.
+    List(Format),
     /// Show what is on the wire.
-    Identify(DeviceConfig),
+    Identify(DeviceConfig, Format),
     /// Mount a chip.
     Mount(DeviceConfig, MountConfig),
 }
@@ -245,17 +268,22 @@ pub fn parse() -> Result<Command, Error> {
 }
 
 fn command(arguments: Arguments) -> Result<Command, Error> {
+    let format = if arguments.json { Format::Json } else { Format::Page };
+    // The parser insists on a device for everything else.
+    let Some(name) = arguments.device else {
+        return Ok(Command::List(format));
+    };
     let options = Options::parse(arguments.options.iter().map(String::as_str))?;
     let device = DeviceConfig {
-        device: device(&arguments.device),
-        name: arguments.device,
+        device: device(&name),
+        name,
         chip: arguments.chip.or(options.chip),
         speed: arguments.speed.or(options.speed).unwrap_or_default(),
         sim_realtime: arguments.sim_realtime || options.sim_realtime,
         sim_faults: arguments.sim_faults.or(options.sim_faults),
     };
     let Some(mountpoint) = arguments.mountpoint else {
-        return Ok(Command::Identify(device));
+        return Ok(Command::Identify(device, format));
     };
     let partitions = partitions(
         arguments.layout.or(options.layout),
@@ -327,8 +355,8 @@ mod tests {
     #[test]
     fn a_chip_may_be_named() {
         let chip = |words: &[&str]| match parse(words) {
-            Command::Identify(device) => device.chip.map(|part| part.name),
-            Command::Mount(..) => panic!(),
+            Command::Identify(device, _) => device.chip.map(|part| part.name),
+            Command::Mount(..) | Command::List(_) => panic!(),
         };
         let named = Some("N25Q128/MT25QL128".to_owned());
         assert_eq!(chip(&["--identify", "sim:"]), None);
@@ -363,7 +391,7 @@ mod tests {
             let words = ["norfuse", "sim:", "m"].iter().chain(words);
             command(Arguments::try_parse_from(words).unwrap()).map(|command| match command {
                 Command::Mount(_, mount) => mount.partitions,
-                Command::Identify(_) => panic!(),
+                Command::Identify(..) | Command::List(_) => panic!(),
             })
         };
         let layout = Ok(PartitionsConfig::Layout(PathBuf::from("file")));
@@ -379,10 +407,21 @@ mod tests {
     }
 
     #[test]
-    fn identify_takes_a_device_and_no_mountpoint() {
-        assert!(matches!(parse(&["--identify", "sim:"]), Command::Identify(_)));
-        for words in [&["norfuse", "--identify", "sim:", "m"][..], &["norfuse", "sim:"], &["norfuse"]] {
-            assert!(Arguments::try_parse_from(words).is_err(), "{words:?}");
+    fn identify_takes_a_device_and_no_mountpoint_and_list_takes_neither() {
+        assert!(matches!(parse(&["--identify", "sim:"]), Command::Identify(_, Format::Page)));
+        assert!(matches!(parse(&["--identify", "--json", "sim:"]), Command::Identify(_, Format::Json)));
+        assert_eq!(parse(&["--list"]), Command::List(Format::Page));
+        assert_eq!(parse(&["--list", "--json"]), Command::List(Format::Json));
+        for words in [
+            &["--identify", "sim:", "m"][..],
+            &["sim:"],
+            &[],
+            &["--list", "sim:"],
+            &["--list", "--identify"],
+            &["--json"],
+            &["--json", "sim:", "m"],
+        ] {
+            assert!(Arguments::try_parse_from(["norfuse"].iter().chain(words)).is_err(), "{words:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::fs::mount::{self, Mount};
 use crate::fs::partitions::{self, Placed, Wanted, layout};
 use crate::fs::{self, FlashFs, Ownership};
 use crate::image::{self, Image};
-use crate::{device, spi};
+use crate::{device, progress, spi};
 use background::Starter;
 use sandbox::{Directories, Protection};
 use unmounter::Unmounter;
@@ -300,7 +300,7 @@ impl Running {
             log::error!("the FUSE session ended: {error}");
         }
         log::info!("unmounted");
-        let result = self.image.stop().map_err(Error::Pending);
+        let result = progress::shown(&self.image, || self.image.stop()).map_err(Error::Pending);
         drop(self.mount);
         self.unmounter.stop();
         if let Err(error) = &result {

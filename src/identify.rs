@@ -1,62 +1,200 @@
-//! `norfuse --identify`: what is on the wire, on one page.
+//! `norfuse --identify`: what is on the wire, and whether it is well enough to go on. A page for people, or JSON for programs.
 
-use std::fmt::Write as _;
+use serde::Serialize;
 
-use crate::chip::Chip;
 use crate::chip::part::Source;
 use crate::chip::status::{Protection, RegisterMap};
+use crate::chip::{Calibration, Chip};
+use crate::facts::{BusFacts, ChipFacts, ProtectionFacts, ReadFacts, hex};
+use crate::image::Description;
+use crate::page::{self, Page, Tone};
+use crate::trouble::Trouble;
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// Nothing stands in the way, but it should be known.
+    Note,
+    /// Something will not work.
+    Trouble,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    text: String,
+}
+
+/// What `--identify --json` prints.
+#[derive(Serialize)]
+struct Identity<'a> {
+    norfuse: &'static str,
+    verdict: Verdict,
+    checks: Vec<Check>,
+    chip: ChipFacts<'a>,
+    protection: ProtectionWithPins<'a>,
+    bus: BusWithMessages<'a>,
+    read: ReadFacts,
+}
+
+#[derive(Serialize)]
+struct ProtectionWithPins<'a> {
+    quad_enable: Option<bool>,
+    #[serde(flatten)]
+    protection: ProtectionFacts<'a>,
+}
+
+#[derive(Serialize)]
+struct BusWithMessages<'a> {
+    #[serde(flatten)]
+    bus: BusFacts<'a>,
+    max_message_bytes: usize,
+}
+
+/// What programs want to know about `chip`, which is on `device`, as one JSON object.
+pub fn json(device: &str, chip: &Chip) -> String {
+    let description = Description::of(chip);
+    let checks = checks(chip);
+    let identity = Identity {
+        norfuse: env!("CARGO_PKG_VERSION"),
+        verdict: worst(&checks),
+        checks,
+        chip: (&description).into(),
+        protection: ProtectionWithPins {
+            quad_enable: chip.status().quad_enable(chip.part().registers),
+            protection: (&description).into(),
+        },
+        bus: BusWithMessages {
+            bus: BusFacts::new(device, chip.clock(), chip.calibration()),
+            max_message_bytes: chip.max_read_len(),
+        },
+        read: ReadFacts::from(chip.read_mode()),
+    };
+    serde_json::to_string_pretty(&identity).unwrap_or_default() + "\n"
+}
 
 /// The page about `chip`, which is on `device`.
-pub fn page(device: &str, chip: &Chip) -> String {
+pub fn page(device: &str, chip: &Chip) -> Page {
     let part = chip.part();
-    let mut page = String::new();
-    let mut row = |name: &str, value: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "{name:<17}{value}");
+    let mut page = Page::default();
+    let checks = checks(chip);
+    let sentence = match worst(&checks) {
+        Verdict::Trouble => "answers, but not everything is well",
+        Verdict::Ok | Verdict::Note => "is ready to be mounted",
     };
-    row("device", device);
-    row("part", &part.name);
-    row(
-        "known from",
-        match part.source {
-            Source::Table => "norfuse's table of parts",
-            Source::Sfdp => "the chip's SFDP",
-            Source::User => "--chip",
-        },
-    );
-    row("JEDEC id", &chip.id().to_string());
-    row("unique id", &chip.unique_id().map_or("none".to_owned(), hex));
-    row("size", &format!("{} bytes ({})", part.size, short(part.size)));
-    row("page", &format!("{} bytes", part.page_len));
-    let erases: Vec<String> =
-        part.erase_types.iter().map(|erase| format!("{} ({:02X})", short(erase.len), erase.opcode)).collect();
-    row("erase sizes", &erases.join(", "));
-    row("SFDP", &chip.sfdp().map_or("none".to_owned(), |space| format!("{} bytes", space.len())));
-    row("status registers", &status_registers(chip));
-    let maps = part.registers.maps();
-    for &map in maps {
-        let name = match map {
-            RegisterMap::A => "protected, map A",
-            RegisterMap::B => "protected, map B",
-            RegisterMap::W25q => "protected",
+    page.heading(&format!("{} ({}) {sentence}", part.name, page::size(part.size)));
+    for Check { verdict, text, .. } in &checks {
+        let (tone, word) = match verdict {
+            Verdict::Ok => (Tone::Good, "ok"),
+            Verdict::Note => (Tone::Careful, "note"),
+            Verdict::Trouble => (Tone::Bad, "trouble"),
         };
-        row(name, &protection(&chip.status().protection(map, part.size)));
+        page.remark(tone, word, text);
     }
-    if maps.is_empty() {
-        row("protected", "not known of this part");
+    page.heading("Chip");
+    page.row("part", &part.name);
+    page.row("known from", known_from(part.source));
+    page.row("JEDEC id", &chip.id().to_string());
+    page.row("unique id", &chip.unique_id().map_or("none".to_owned(), hex));
+    page.row("SFDP", &chip.sfdp().map_or("none".to_owned(), |space| format!("{} bytes", space.len())));
+    page.heading("Memory");
+    page.row("size", &format!("{} bytes ({})", part.size, page::size(part.size)));
+    page.row("page", &format!("{} bytes", part.page_len));
+    let erases =
+        part.erase_types.iter().map(|erase| format!("{} ({:02X})", page::size(erase.len), erase.opcode));
+    page.row("erase sizes", &erases.collect::<Vec<_>>().join(", "));
+    page.heading("Protection");
+    page.row("status registers", &status_registers(chip));
+    show_protection(&mut page, chip);
+    if let Some(is_set) = chip.status().quad_enable(part.registers) {
+        page.row("quad enable", if is_set { "set" } else { "clear" });
     }
-    row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
-    row("clock", &clock(chip));
-    row("bytes a message", &chip.max_read_len().to_string());
+    page.heading("Bus");
+    page.row("device", device);
+    page.row("clock", &clock(chip));
+    page.row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
+    page.row("bytes a message", &chip.max_read_len().to_string());
     page
+}
+
+fn worst(checks: &[Check]) -> Verdict {
+    checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok)
+}
+
+fn checks(chip: &Chip) -> Vec<Check> {
+    let mut checks = vec![reading(chip.clock(), chip.calibration()), protection_check(chip), unique_id(chip)];
+    checks.extend(chip.status().quad_enable(chip.part().registers).map(quad_enable));
+    checks
+}
+
+fn reading(clock_hz: u32, calibration: Calibration) -> Check {
+    let clock = page::frequency(clock_hz);
+    let (verdict, text) = match calibration.first_failure_hz {
+        None => (Verdict::Ok, format!("it reads the same each time at {clock}")),
+        Some(failure) if failure > clock_hz => (
+            Verdict::Note,
+            format!("it reads the same each time at {clock}, but not at {}", page::frequency(failure)),
+        ),
+        Some(failure) => (
+            Verdict::Trouble,
+            format!(
+                "it does not read the same each time at {}; {}",
+                page::frequency(failure),
+                Trouble::DumpsDiffer
+            ),
+        ),
+    };
+    Check { name: "reading", verdict, text }
+}
+
+fn protection_check(chip: &Chip) -> Check {
+    let under = protections(chip);
+    let (verdict, text) = if under.is_empty() {
+        (Verdict::Note, "whether it is write-protected is not known of this part".to_owned())
+    } else if under.iter().all(|(_, protection)| *protection == Protection::None) {
+        (Verdict::Ok, "nothing is write-protected".to_owned())
+    } else if under.iter().any(|(_, protection)| *protection == Protection::None) {
+        let text = "it may be write-protected: the two published meanings of its registers differ";
+        (Verdict::Note, format!("{text}; {}", Trouble::Protected))
+    } else {
+        (Verdict::Trouble, format!("it is write-protected, see below; {}", Trouble::Protected))
+    };
+    Check { name: "protection", verdict, text }
+}
+
+fn unique_id(chip: &Chip) -> Check {
+    let (verdict, text) = match chip.unique_id() {
+        Some(_) => (Verdict::Ok, "it has a unique id, by which an interrupted write is known to be its own"),
+        None => (Verdict::Note, "it has no unique id: it is recognised by what is on it"),
+    };
+    Check { name: "unique_id", verdict, text: text.to_owned() }
+}
+
+fn quad_enable(is_set: bool) -> Check {
+    let (verdict, text) = if is_set {
+        (Verdict::Ok, "quad enable is set: WP# and HOLD# are data lines and stop nothing")
+    } else {
+        (Verdict::Note, "quad enable is clear: WP# and HOLD# must be at 3.3 V")
+    };
+    Check { name: "quad_enable", verdict, text: text.to_owned() }
+}
+
+fn known_from(source: Source) -> &'static str {
+    match source {
+        Source::Table => "norfuse's table of parts",
+        Source::Sfdp => "the chip's SFDP",
+        Source::User => "--chip",
+    }
 }
 
 fn clock(chip: &Chip) -> String {
     let calibration = chip.calibration();
     let chosen = if calibration.auto { "found" } else { "given" };
-    let failure =
-        calibration.first_failure_hz.map_or_else(String::new, |hz| format!("; reads differ at {hz} Hz"));
-    format!("{} Hz asked for ({chosen}{failure})", chip.clock())
+    format!("{} Hz ({chosen})", chip.clock())
 }
 
 fn status_registers(chip: &Chip) -> String {
@@ -65,7 +203,27 @@ fn status_registers(chip: &Chip) -> String {
     values.join(" ")
 }
 
-fn protection(protection: &Protection) -> String {
+fn protections(chip: &Chip) -> Vec<(RegisterMap, Protection)> {
+    let part = chip.part();
+    part.registers.maps().iter().map(|&map| (map, chip.status().protection(map, part.size))).collect()
+}
+
+fn show_protection(page: &mut Page, chip: &Chip) {
+    let under = protections(chip);
+    for (map, protection) in &under {
+        let name = match map {
+            RegisterMap::A => "protected, map A",
+            RegisterMap::B => "protected, map B",
+            RegisterMap::W25q => "protected",
+        };
+        page.row(name, &protected(protection));
+    }
+    if under.is_empty() {
+        page.row("protected", "not known of this part");
+    }
+}
+
+fn protected(protection: &Protection) -> String {
     match protection {
         Protection::None => "nothing".to_owned(),
         Protection::Range(range) => format!("{:#08x} to {:#08x}", range.start, range.end - 1),
@@ -73,10 +231,45 @@ fn protection(protection: &Protection) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chip::Speed;
+    use crate::spi::sim::{Pace, Simulated};
 
-fn short(len: u32) -> String {
-    if len >= 1 << 20 { format!("{} MiB", len >> 20) } else { format!("{} KiB", len >> 10) }
+    fn chip(speed: Speed) -> Chip {
+        Chip::identify(Box::new(Simulated::demonstration(Pace::Virtual)), speed).unwrap()
+    }
+
+    fn parsed(chip: &Chip) -> serde_json::Value {
+        serde_json::from_str(&json("sim:", chip)).unwrap()
+    }
+
+    #[test]
+    fn the_first_line_tells_which_chip_it_is_and_whether_it_is_well() {
+        let page = page("sim:", &chip(Speed::Auto)).plain();
+        assert_eq!(page.lines().next(), Some("FM25Q128A (16 MiB) is ready to be mounted"));
+        assert!(page.contains("nothing is write-protected"), "{page}");
+    }
+
+    #[test]
+    fn programs_get_every_figure_as_a_number() {
+        let json = parsed(&chip(Speed::Fixed(8_000_000)));
+        assert_eq!(json["chip"]["size"], 16 << 20);
+        assert_eq!(json["chip"]["erase_sizes"], serde_json::json!([4096, 32768, 65536]));
+        assert_eq!(json["bus"]["clock_hz"], 8_000_000);
+        assert_eq!(json["bus"]["max_message_bytes"], 65536);
+        assert_eq!(json["protection"]["quad_enable"], false);
+        assert_eq!(json["verdict"], "note");
+    }
+
+    #[test]
+    fn a_wire_that_reads_differently_at_the_clock_in_use_is_trouble_and_at_a_faster_one_is_not() {
+        let at = |first_failure_hz| reading(8_000_000, Calibration { auto: true, first_failure_hz });
+        assert_eq!(at(None).verdict, Verdict::Ok);
+        assert_eq!(at(Some(16_000_000)).verdict, Verdict::Note);
+        let noisy = at(Some(8_000_000));
+        assert_eq!(noisy.verdict, Verdict::Trouble);
+        assert!(noisy.text.contains("\"dumps differ\""), "{}", noisy.text);
+    }
 }

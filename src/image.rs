@@ -24,6 +24,7 @@ mod state;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -122,6 +123,10 @@ pub struct Counts {
     pub mismatches: u64,
     /// Commits that failed for good.
     pub failed_commits: u64,
+    /// Bytes that were pending and have got onto the chip, with those that had to be erased and put back for that.
+    pub committed_bytes: u64,
+    /// How long it took to get them there, or to fail.
+    pub commit_time: Duration,
     /// What the scrub has had on the wire.
     pub scrub: Traffic,
     /// What looks past the cache have had on the wire.
@@ -153,6 +158,20 @@ pub struct Report {
     pub times: Times,
     /// What has passed over the wire.
     pub totals: Totals,
+}
+
+impl Report {
+    /// Bytes that were pending and have got onto the chip, with those that had to be erased and put back for that.
+    pub fn committed_bytes(&self) -> u64 {
+        self.counts.committed_bytes
+    }
+
+    /// How many bytes a second have got onto the chip while some were being put there; none as long as none have.
+    pub fn commit_rate(&self) -> Option<u64> {
+        let nanoseconds = self.counts.commit_time.as_nanos();
+        let rate = u128::from(self.counts.committed_bytes) * 1_000_000_000 / nanoseconds.max(1);
+        u64::try_from(rate).ok().filter(|&rate| rate > 0 && nanoseconds > 0)
+    }
 }
 
 impl Image {

@@ -34,12 +34,17 @@ pub mod chip;
 pub mod cli;
 pub mod daemon;
 pub mod device;
+pub mod facts;
 pub mod fs;
 pub mod identify;
 pub mod image;
+pub mod list;
 pub mod logging;
+pub mod page;
+pub mod progress;
 pub mod spi;
 pub mod state_directory;
+pub mod trouble;
 
 /// An error and its causes on one line, as command-line tools print them.
 pub fn error_text(error: &dyn std::error::Error) -> String {

@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Env, Target};
+use indicatif::ProgressBar;
 use log::{Level, LevelFilter, Record};
+use parking_lot::Mutex;
 
 const SYSLOG_SOCKET: &str = "/dev/log";
 
@@ -20,6 +22,32 @@ const DAEMON_FACILITY: u8 = 3 << 3;
 static STDERR_IS_JOURNAL: OnceLock<bool> = OnceLock::new();
 
 static IN_BACKGROUND: AtomicBool = AtomicBool::new(false);
+
+/// The bar that stands below the messages on standard error, if one does.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Keeps a bar below the messages, until dropped.
+#[derive(Debug)]
+pub struct Bar;
+
+impl Bar {
+    /// None if there is one already.
+    pub fn show(bar: ProgressBar) -> Option<Self> {
+        let mut shown = BAR.lock();
+        shown.is_none().then(|| {
+            *shown = Some(bar);
+            Self
+        })
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = BAR.lock().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
 
 /// What messages begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +146,11 @@ impl Write for Output {
             // There is nowhere to complain about a machine without syslog.
             let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(message, SYSLOG_SOCKET));
         } else {
-            io::stderr().write_all(message)?;
+            let write = || io::stderr().write_all(message);
+            match &*BAR.lock() {
+                Some(bar) => bar.suspend(write)?,
+                None => write()?,
+            }
         }
         Ok(message.len())
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::trouble::Trouble;
 pub use sim::pacing::{Lateness, Pacer};
 
 /// What a transaction does after its command bytes, with the chip still selected.
@@ -126,6 +127,24 @@ pub enum Error {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// There is no device under this name.
+    #[error(
+        "cannot open {path}: No such file or directory; 'norfuse --list' tells what stands in the way; {}",
+        Trouble::NodeMissing
+    )]
+    NodeMissing {
+        /// What was to be opened.
+        path: PathBuf,
+    },
+    /// The device may not be opened.
+    #[error(
+        "cannot open {path}: Permission denied; 'norfuse --list' tells what stands in the way; {}",
+        Trouble::PermissionDenied
+    )]
+    PermissionDenied {
+        /// What was to be opened.
+        path: PathBuf,
     },
     /// Another norfuse has the device or the simulated chip's file.
     #[error("{path} is in use by another norfuse")]

@@ -181,3 +181,76 @@ fn identify_works_on_a_spidev_node() {
     let counters = node.wires().model.counters();
     assert_eq!((counters.pages_programmed, counters.status_writes), (0, 0));
 }
+
+#[test]
+fn what_programs_read_of_the_chip_has_the_names_and_values_of_info_json() {
+    let bench = Bench::with_chip(&noise(1));
+    let json = bench.norfuse(&["--identify", "--json", "sim:chip.img"]).ok().stdout;
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    bench.mount();
+    let info = bench.info();
+    assert_eq!(told["chip"], info["chip"]);
+    assert_eq!(told["read"], info["read"]);
+    for (object, facts) in [("protection", &info["protection"]), ("bus", &info["bus"])] {
+        let common = facts.as_object().unwrap().iter().filter(|(name, _)| *name != "state");
+        for (name, value) in common {
+            assert_eq!(&told[object][name], value, "{object}.{name}");
+        }
+    }
+    bench.unmount();
+}
+
+#[test]
+fn a_page_that_nobody_sees_has_no_colours() {
+    let bench = Bench::new();
+    for arguments in [&["--identify", "sim:"][..], &["--list"]] {
+        let page = bench.norfuse(arguments).ok().stdout;
+        assert!(!page.contains('\x1b'), "{page:?}");
+    }
+}
+
+#[test]
+fn a_page_has_colours_on_a_terminal_that_has_them_and_wants_them() {
+    let bench = Bench::new();
+    let on_terminal = |environment: &str| {
+        let script = format!("env -u CI {environment} script -qec '\"$NORFUSE\" --identify sim:' /dev/null");
+        bench.sh(&script).ok().stdout
+    };
+    assert!(on_terminal("TERM=xterm").contains("\x1b[1m"));
+    for environment in ["TERM=xterm NO_COLOR=1", "TERM=dumb", "-u TERM"] {
+        let page = on_terminal(environment);
+        assert!(page.contains("a14018") && !page.contains('\x1b'), "{environment}: {page:?}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_on_the_wire_is_told_with_the_row_of_the_troubleshooting_table() {
+    let bench = Bench::new();
+    for (faults, row) in
+        [("disconnected", "all FF"), ("stuck-low", "all 00"), ("flip=0.3", "id differs each time")]
+    {
+        bench.write("faults", faults.as_bytes());
+        refuses(
+            &bench,
+            &["--identify", "--sim-faults", "faults", "sim:"],
+            &format!("see \"{row}\" in /usr/share/doc/norfuse/wiring"),
+        );
+    }
+    refuses(&bench, &["--identify", "/dev/nonexistent"], "see \"node missing\"");
+    bench.write("faults", b"protect=7");
+    let page = bench.norfuse(&["--identify", "--sim-faults", "faults", "sim:"]).ok().stdout;
+    assert!(page.contains("see \"protected\""), "{page}");
+}
+
+#[test]
+fn a_list_shows_the_simulated_chip_and_how_to_try_it() {
+    let bench = Bench::of_ordinary_user(&noise(1));
+    let page = bench.norfuse(&["--list"]).ok().stdout;
+    assert!(page.contains("sim:") && page.contains("norfuse"), "{page}");
+    let list: serde_json::Value =
+        serde_json::from_str(&bench.norfuse(&["--list", "--json"]).ok().stdout).unwrap();
+    let devices = list["devices"].as_array().unwrap();
+    assert!(devices.iter().any(|device| device["device"] == "sim:" && device["usable"] == true), "{list}");
+    assert_eq!(list["mounting"]["usable"], true, "{list}");
+    refuses(&bench, &["--list", "sim:"], "cannot be used with");
+}

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::identify::{self, SLOW_CLOCK};
 use super::part::JedecId;
 use super::{Chip, ReadMode};
+use crate::trouble::Trouble;
 
 /// The clocks that are tried, in Hz. The first is the one that the others are judged by.
 pub const LADDER: [u32; 6] = [SLOW_CLOCK, 4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000];
@@ -105,7 +106,8 @@ impl Chip {
         let is_stable = reference == again;
         if !is_stable {
             log::warn!(
-                "the chip reads differently twice even at {start} Hz: shorten the wires, reseat the clip"
+                "the chip reads differently twice even at {start} Hz: shorten the wires, reseat the clip; {}",
+                Trouble::DumpsDiffer
             );
         }
         let first_failure_hz = match speed {

@@ -6,6 +6,7 @@ use super::part::{Identifiers, JedecId};
 use super::sfdp;
 use super::status::StatusRegisters;
 use crate::spi;
+use crate::trouble::Trouble;
 
 /// Why a chip could not be identified, read, erased or programmed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,8 @@ pub enum Error {
     /// Nobody answers.
     #[error(
         "no chip answers: its JEDEC id reads {id}. Check that the clip sits on all eight pins, that the chip has 3.3 V, \
-         and that CS#, CLK, DI and DO are wired as they should be"
+         and that CS#, CLK, DI and DO are wired as they should be; {}",
+        silence(*id)
     )]
     NoChip {
         /// What was read: all FF or all 00.
@@ -25,7 +27,8 @@ pub enum Error {
     },
     /// The id was not the same twice.
     #[error(
-        "the JEDEC id reads {first}, then {second}: the wire is noisy. Shorten the wires, reseat the clip, try a lower speed"
+        "the JEDEC id reads {first}, then {second}: the wire is noisy. Shorten the wires, reseat the clip, try a lower speed; {}",
+        Trouble::IdDiffers
     )]
     UnstableId {
         /// One reading.
@@ -36,7 +39,8 @@ pub enum Error {
     /// Neither the table of parts nor the chip itself tells how to drive it.
     #[error(
         "the chip with JEDEC id {id} is not known, and it does not describe itself by SFDP ({reason}). If it is like one that \
-         norfuse knows, name that with --chip"
+         norfuse knows, name that with --chip; {}",
+        Trouble::UnknownId
     )]
     UnknownChip {
         /// Its id.
@@ -47,7 +51,8 @@ pub enum Error {
     /// The table and the chip contradict each other.
     #[error(
         "the chip with JEDEC id {id} should have {expected} bytes ({name}) but says by SFDP that it has {described}; \
-         it is not what its id says, or the wire is noisy"
+         it is not what its id says, or the wire is noisy; {}",
+        Trouble::UnknownId
     )]
     Contradiction {
         /// Its id.
@@ -73,7 +78,8 @@ pub enum Error {
     },
     /// Another chip, or none, answers where the known one was.
     #[error(
-        "the chip stopped answering: its JEDEC id reads {found} instead of {expected}; check clip and power"
+        "the chip stopped answering: its JEDEC id reads {found} instead of {expected}; check clip and power; {}",
+        silence(*found)
     )]
     Gone {
         /// The id at start.
@@ -94,7 +100,8 @@ pub enum Error {
     /// The status registers were not the same in a row of readings.
     #[error(
         "the status registers read {first}, then {second}: the wire is too noisy to change them. Shorten the wires, \
-         reseat the clip"
+         reseat the clip; {}",
+        Trouble::IdDiffers
     )]
     UnstableStatus {
         /// One reading.
@@ -105,7 +112,8 @@ pub enum Error {
     /// A volatile status register write changed nothing.
     #[error(
         "the chip does not take a volatile change of its status registers ({registers}). If its WP# pin is not at 3.3 V, \
-         connect it; else --unlock=permanent clears the protection for good, also for the device that the chip belongs to"
+         connect it; else --unlock=permanent clears the protection for good, also for the device that the chip belongs to; {}",
+        Trouble::Protected
     )]
     NeedsPermanent {
         /// The registers as they stay.
@@ -114,7 +122,8 @@ pub enum Error {
     /// No status register write changes anything.
     #[error(
         "the status registers cannot be written ({registers}): connect the chip's WP# pin to 3.3 V; if it is, cycle the \
-         chip's power, and if that does not help they are locked for good"
+         chip's power, and if that does not help they are locked for good; {}",
+        Trouble::Protected
     )]
     StatusLocked {
         /// The registers as they stay.
@@ -136,7 +145,8 @@ pub enum Error {
     /// Unlocking for good would be unsafe.
     #[error(
         "SR2 bit 6 is set ({registers}): clearing BP for good under a complement (CMP) would protect the whole chip, and \
-         the bit itself may be a dummy-cycle setting, which norfuse does not change for good. Use --unlock"
+         the bit itself may be a dummy-cycle setting, which norfuse does not change for good. Use --unlock; {}",
+        Trouble::Protected
     )]
     ComplementSet {
         /// The registers.
@@ -145,7 +155,8 @@ pub enum Error {
     /// The chip refuses, and norfuse does not know what its registers mean.
     #[error(
         "norfuse does not know how protection is cleared on this part ({registers}). Connect WP# and HOLD# to 3.3 V; its data \
-         sheet tells what the registers protect"
+         sheet tells what the registers protect; {}",
+        Trouble::Protected
     )]
     UnknownProtection {
         /// The registers.
@@ -154,10 +165,20 @@ pub enum Error {
     /// The chip refuses, and nothing is left that unlocking could clear.
     #[error(
         "nothing that norfuse can clear protects the chip ({registers}). Connect WP# and HOLD# to 3.3 V and check the \
-         supply; if it still refuses, it is worn or locked for good"
+         supply; if it still refuses, it is worn or locked for good; {}",
+        Trouble::Protected
     )]
     NothingToUnlock {
         /// The registers.
         registers: StatusRegisters,
     },
+}
+
+/// The symptom of a chip that has answered with `id`, which is not its own.
+fn silence(id: JedecId) -> Trouble {
+    match id.0 {
+        [0xFF, 0xFF, 0xFF] => Trouble::AllOnes,
+        [0x00, 0x00, 0x00] => Trouble::AllZeros,
+        _ => Trouble::IdDiffers,
+    }
 }

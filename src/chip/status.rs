@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::part::Registers;
+
 /// Status register 1: an erase, program or register write is under way (WIP, also called BUSY).
 pub const WIP: u8 = 1 << 0;
 /// Status register 1: the write enable latch.
@@ -25,6 +27,8 @@ pub(super) const MAP_A_SR2_WPS: u8 = 1 << 3;
 pub(super) const SR3_WPS: u8 = 1 << 2;
 /// SR2 bit 7: SUS under map A, set while an erase is suspended; the dummy-cycle setting DC1 under map B.
 const SR2_BIT_7: u8 = 1 << 7;
+/// SR2 bit 1: QE, under all maps.
+const SR2_QE: u8 = 1 << 1;
 /// What a register that the chip does not have reads as, or would.
 pub(super) const ABSENT: u8 = 0xFF;
 
@@ -88,6 +92,12 @@ impl StatusRegisters {
             (false, true) => 0..size - len,
         };
         if range.is_empty() { Protection::None } else { Protection::Range(range) }
+    }
+
+    /// Whether WP# and HOLD# are data lines, so that their levels stop nothing; none where nothing is known of that.
+    pub fn quad_enable(self, registers: Registers) -> Option<bool> {
+        let is_known = !registers.maps().is_empty() && self.0[1] != ABSENT;
+        is_known.then_some(self.0[1] & SR2_QE != 0)
     }
 
     /// Whether an erase may be suspended.
@@ -158,6 +168,15 @@ mod tests {
         assert_eq!(protection([0, 0, SR3_WPS], RegisterMap::B), Protection::IndividualLocks);
         assert_eq!(protection([0, 0, SR3_WPS], RegisterMap::W25q), Protection::IndividualLocks);
         assert_eq!(protection([0, 0, 0xFF], RegisterMap::B), Protection::None);
+    }
+
+    #[test]
+    fn quad_enable_is_known_where_the_meaning_of_the_registers_is() {
+        let quad_enable = |sr2, part| StatusRegisters([0, sr2, 0xFF]).quad_enable(part);
+        assert_eq!(quad_enable(0x02, Registers::Fm25q), Some(true));
+        assert_eq!(quad_enable(0xFD, Registers::W25q), Some(false));
+        assert_eq!(quad_enable(ABSENT, Registers::W25q), None);
+        assert_eq!(quad_enable(0x02, Registers::Three), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::unmounter::Unmounter;
 use super::{LINGER, is_mounted};
 use crate::fs::mount::Mount;
 use crate::image::Image;
+use crate::progress;
 
 fn handled() -> SigSet {
     SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
@@ -59,13 +60,14 @@ fn end(signal: Signal, image: &Image, mount: &Mount, unmounter: &Unmounter, devi
     thread::sleep(LINGER);
     log::warn!("files are still open after {LINGER:?}; ending all the same");
     unmounter.stop();
-    std::process::exit(i32::from(image.stop().is_err()));
+    let result = progress::shown(image, || image.stop());
+    std::process::exit(i32::from(result.is_err()));
 }
 
 fn commit(image: &Image) {
     let (sender, receiver) = channel();
     image.commit(0..image.size(), Box::new(move |result| drop(sender.send(result))));
-    if let Ok(Err(error)) = receiver.recv() {
+    if let Ok(Err(error)) = progress::shown(image, || receiver.recv()) {
         log::error!("{}", crate::error_text(&error));
     }
 }

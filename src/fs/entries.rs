@@ -10,10 +10,11 @@ use fuser::{Errno, FileAttr, FileHandle, FopenFlags, INodeNo};
 
 use super::chip_files::ChipFiles;
 use super::handle::Opening;
-use super::info::{InfoFile, hex};
+use super::info::InfoFile;
 use super::node::Node;
 use super::scratch::{self, Place, ScratchFiles};
 use super::survey::Survey;
+use crate::facts::hex;
 
 /// Cookies of a directory's listing from here on are those of scratch files.
 const FIRST_SCRATCH_COOKIE: u64 = 1 << 32;

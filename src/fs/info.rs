@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::partition_table::PartitionTable;
 use super::partitions::{Partition, Source};
 use super::survey::Survey;
+use crate::facts::{BusFacts, ChipFacts, ProtectionFacts, ReadFacts};
 use crate::image::{Description, Image, Presence, Report, SECTOR_LEN};
 
 /// What `info.json` is made of.
@@ -40,28 +41,16 @@ impl InfoFile {
 #[derive(Serialize)]
 struct Info<'a> {
     norfuse: &'static str,
-    chip: Chip<'a>,
+    chip: ChipFacts<'a>,
     partitions: Partitions<'a>,
-    protection: Protection<'a>,
+    protection: ProtectionFacts<'a>,
     bus: Bus<'a>,
-    read: Read,
+    read: ReadFacts,
     times: Times,
     cache: Cache,
     scrub: Scrub,
     pending: Pending,
     counters: Counters<'a>,
-}
-
-#[derive(Serialize)]
-struct Chip<'a> {
-    name: &'a str,
-    source: &'static str,
-    jedec_id: &'a str,
-    unique_id: Option<String>,
-    size: u32,
-    page_size: u32,
-    erase_sizes: &'a [u32],
-    sfdp_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -91,18 +80,9 @@ impl<'a> PartitionEntry<'a> {
 }
 
 #[derive(Serialize)]
-struct Protection<'a> {
-    status_registers: [String; 3],
-    #[serde(flatten)]
-    protects: &'a BTreeMap<&'static str, String>,
-}
-
-#[derive(Serialize)]
 struct Bus<'a> {
-    device: &'a str,
-    clock_hz: u32,
-    clock_is_automatic: bool,
-    first_failing_clock_hz: Option<u32>,
+    #[serde(flatten)]
+    facts: BusFacts<'a>,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     simulated_time: Option<SimulatedTime>,
@@ -116,12 +96,6 @@ struct SimulatedTime {
     p99_late_us: u128,
     max_late_us: u128,
     spun_us: u128,
-}
-
-#[derive(Serialize)]
-struct Read {
-    opcode: String,
-    reason: &'static str,
 }
 
 /// How long the chip stays busy: moving averages, or what is typical of the part until something was observed.
@@ -149,6 +123,8 @@ struct Scrub {
 #[derive(Serialize)]
 struct Pending {
     bytes: u64,
+    committed_bytes: u64,
+    bytes_per_second: Option<u64>,
     failed: Vec<Failed>,
 }
 
@@ -174,26 +150,11 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
     let counts = &report.counts;
     let info = Info {
         norfuse: env!("CARGO_PKG_VERSION"),
-        chip: Chip {
-            name: &description.name,
-            source: description.source,
-            jedec_id: &description.jedec_id,
-            unique_id: description.unique_id.as_deref().map(hex),
-            size: description.size,
-            page_size: description.page_len,
-            erase_sizes: &description.erase_lens,
-            sfdp_bytes: description.sfdp.as_ref().map_or(0, Vec::len),
-        },
+        chip: description.into(),
         partitions,
-        protection: Protection {
-            status_registers: description.status_registers.map(|register| format!("{register:02x}")),
-            protects: &description.protects,
-        },
+        protection: description.into(),
         bus: Bus {
-            device,
-            clock_hz: counts.clock_hz,
-            clock_is_automatic: counts.calibration.auto,
-            first_failing_clock_hz: counts.calibration.first_failure_hz,
+            facts: BusFacts::new(device, counts.clock_hz, counts.calibration),
             state: match counts.presence {
                 Presence::Gone => "chip gone",
                 Presence::Here if report.failed.is_empty() => "ok",
@@ -207,10 +168,7 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
                 spun_us: lateness.spun.as_micros(),
             }),
         },
-        read: Read {
-            opcode: format!("{:02X}", counts.read_command.opcode),
-            reason: counts.read_command.reason,
-        },
+        read: counts.read_command.into(),
         times: times(report),
         cache: Cache {
             cached_sectors: report.cached_sectors,
@@ -220,6 +178,8 @@ fn render(device: &str, description: &Description, report: &Report, partitions: 
         scrub: Scrub { messages: counts.scrub.messages, bytes_read: counts.scrub.bytes_read },
         pending: Pending {
             bytes: report.pending_bytes,
+            committed_bytes: report.committed_bytes(),
+            bytes_per_second: report.commit_rate(),
             failed: report
                 .failed
                 .iter()
@@ -259,9 +219,4 @@ fn times(report: &Report) -> Times {
 
 fn microseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

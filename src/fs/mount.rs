@@ -25,7 +25,7 @@ use super::requests::LONGEST_REQUEST;
 const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// fusermount3 of fuse3, then fusermount of fuse2.
-const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
+pub const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 
 /// How to mount.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ mod scrubbing;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
@@ -40,6 +40,8 @@ pub(super) struct BusThread {
     pub(super) scrub: Scrub,
     /// Mismatches since the clock was last changed.
     pub(super) mismatches_at_clock: u32,
+    /// Up to when the time of commits is counted.
+    counted_until: Duration,
     /// What one message reads, or a sector where that is less.
     buffer: Vec<u8>,
 }
@@ -76,6 +78,7 @@ impl BusThread {
             recovery,
             scrub: Scrub::new(),
             mismatches_at_clock: 0,
+            counted_until: Duration::ZERO,
             buffer: Vec::new(),
         };
         let mut state = thread.shared.state.lock();

@@ -45,7 +45,8 @@ pub struct ReadCommand {
 }
 
 impl Description {
-    pub(super) fn of(chip: &Chip) -> Self {
+    /// What `chip` has told.
+    pub fn of(chip: &Chip) -> Self {
         let part = chip.part();
         let under = |&map| chip.status().protection(map, part.size);
         let maps = part.registers.maps();

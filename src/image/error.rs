@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::journal;
 use crate::chip;
+use crate::trouble::Trouble;
 
 /// Why bytes could not be read, or did not get onto the chip. Cheap to clone: several callers may wait for one operation.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,7 +39,8 @@ pub enum Error {
     /// What was written does not read back.
     #[error(
         "{address:#08x} reads back {found:02x} instead of {wanted:02x} after {attempts} attempts; what was written stays \
-         pending. The chip may be protected or worn, or the wire too noisy for this speed"
+         pending. The chip may be protected or worn, or the wire too noisy for this speed; {}",
+        Trouble::VerifyFails
     )]
     Verify {
         /// The first address that differs.
@@ -52,7 +54,8 @@ pub enum Error {
     },
     /// An erase or program ended and has changed nothing, and the status registers say that the place is protected.
     #[error(
-        "{address:#08x} is write-protected: {explanation}. --unlock clears the protection while the chip is mounted"
+        "{address:#08x} is write-protected: {explanation}. --unlock clears the protection while the chip is mounted; {}",
+        Trouble::Protected
     )]
     Protected {
         /// Where, in bytes.
@@ -63,7 +66,10 @@ pub enum Error {
         explanation: String,
     },
     /// A sector does not read the same often enough to be believed.
-    #[error("the sector at {address:#08x} reads differently each time; reseat the clip or try a lower speed")]
+    #[error(
+        "the sector at {address:#08x} reads differently each time; reseat the clip or try a lower speed; {}",
+        Trouble::DumpsDiffer
+    )]
     Unstable {
         /// The sector's address in bytes.
         address: u32,

@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 pub(super) fn lock(file: &File, path: &Path) -> Result<(), Error> {
     let started = Instant::now();
     loop {
-        let Err(source) = try_lock(file) else {
+        let Err(source) = try_lock(file, libc::LOCK_EX) else {
             return Ok(());
         };
         match source.raw_os_error() {
@@ -40,9 +40,15 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), Error> {
     }
 }
 
-fn try_lock(file: &File) -> io::Result<()> {
+/// Whether another norfuse holds `file`, which stays locked as little as can be until it is closed: others who ask get the same
+/// answer, and one who wants to have it waits for longer than a look takes.
+pub(super) fn is_locked(file: &File) -> bool {
+    try_lock(file, libc::LOCK_SH).is_err_and(|error| error.raw_os_error() == Some(libc::EWOULDBLOCK))
+}
+
+fn try_lock(file: &File, how: libc::c_int) -> io::Result<()> {
     // SAFETY: flock takes no pointers, and the descriptor is open as long as `file` is borrowed.
-    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+    match unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -4,7 +4,9 @@
 //! buffers of `bufsiz` bytes, one for what is sent and one for what is received, and refuses a longer one
 //! with EMSGSIZE before anything reaches the wire (drivers/spi/spidev.c); this module knows that limit.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,11 +41,10 @@ impl Spidev {
     /// Opens a spidev node and sets SPI mode 0, eight bits, most significant bit first.
     ///
     /// # Errors
-    /// [`Error::Open`] when the node cannot be opened, [`Error::InUse`] when another norfuse has it,
+    /// [`Error::NodeMissing`], [`Error::PermissionDenied`] or [`Error::Open`] when the node cannot be opened, [`Error::InUse`] when another norfuse has it,
     /// [`Error::NotSpidev`] when it answers no spidev ioctl, [`Error::Transfer`] when the driver refuses the mode.
     pub fn open(path: &Path, clock_hz: u32) -> Result<Self, Error> {
-        let mut device =
-            spidev::Spidev::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let mut device = spidev::Spidev::open(path).map_err(|source| open_error(path, source))?;
         lock::lock(device.inner(), path)?;
         // Kernels 5.4 to 5.10 show an active-high chip select for a GPIO one, and turn it over when the flag is cleared.
         let present = device.query_configuration().ok().and_then(|options| options.spi_mode);
@@ -142,12 +143,30 @@ impl Bus for Spidev {
     }
 }
 
+/// Whether another norfuse has the node, which is opened for that, and not configured.
+///
+/// # Errors
+/// When the node cannot be opened for reading and writing.
+pub fn is_in_use(path: &Path) -> io::Result<bool> {
+    let node = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(lock::is_locked(&node))
+}
+
 fn bufsiz() -> usize {
     std::fs::read_to_string(BUFSIZ_PATH)
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .filter(|&len| len >= SMALLEST_DATA_LEN)
         .unwrap_or(DEFAULT_BUFSIZ)
+}
+
+fn open_error(path: &Path, source: io::Error) -> Error {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::NodeMissing { path },
+        io::ErrorKind::PermissionDenied => Error::PermissionDenied { path },
+        _ => Error::Open { path, source },
+    }
 }
 
 fn transfer_error(path: &Path, operation: &'static str, source: io::Error) -> Error {
@@ -159,9 +178,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_node_is_an_open_error_with_its_path() {
-        let error = Spidev::open(Path::new("/dev/spidev99.99"), 1_000_000).unwrap_err();
-        assert!(matches!(error, Error::Open { path, .. } if path == Path::new("/dev/spidev99.99")));
+    fn a_missing_node_is_told_with_its_path_and_where_to_look_for_help() {
+        let error = Spidev::open(Path::new("/dev/spidev99.99"), 1_000_000).unwrap_err().to_string();
+        for part in ["/dev/spidev99.99: No such file or directory", "--list", "\"node missing\""] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

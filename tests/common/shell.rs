@@ -19,7 +19,7 @@ const HANG: Duration = Duration::from_secs(300);
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The tools that tests use, and the Debian packages that have them.
-const TOOLS: [(&str, &str); 26] = [
+const TOOLS: [(&str, &str); 29] = [
     ("bash", "bash"),
     ("cc", "gcc"),
     ("chmod", "coreutils"),
@@ -29,6 +29,7 @@ const TOOLS: [(&str, &str); 26] = [
     ("df", "coreutils"),
     ("fallocate", "util-linux"),
     ("fio", "fio"),
+    ("flock", "util-linux"),
     ("fusermount3", "fuse3"),
     ("losetup", "mount"),
     ("ls", "coreutils"),
@@ -36,6 +37,7 @@ const TOOLS: [(&str, &str); 26] = [
     ("mount", "mount"),
     ("mount.fuse3", "fuse3"),
     ("python3", "python3"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("sha256sum", "coreutils"),
     ("stat", "coreutils"),
@@ -44,6 +46,7 @@ const TOOLS: [(&str, &str); 26] = [
     ("touch", "coreutils"),
     ("truncate", "coreutils"),
     ("umount", "mount"),
+    ("unshare", "util-linux"),
     ("unsquashfs", "squashfs-tools"),
     ("xxd", "xxd"),
 ];

@@ -31,6 +31,7 @@ struct Planned {
 impl BusThread {
     /// Commits what is pending in `regions`, and goes on as long as there is more that is complete or asked for.
     pub(super) fn commit(&mut self, regions: &[u32]) {
+        self.counted_until = self.chip.now();
         let mut next = Some(self.prepare(regions));
         while let Some(batch) = next {
             next = self.commit_batch(batch);

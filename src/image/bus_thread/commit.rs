@@ -14,6 +14,7 @@ use crate::image::journal_thread::Begun;
 use crate::image::plan::Operation;
 use crate::image::recovery::fingerprints;
 use crate::image::state::tell;
+use crate::trouble::Trouble;
 
 /// A region is written this often before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -24,8 +25,11 @@ const SAMPLED_PLACES: u32 = 16;
 
 impl BusThread {
     /// Tells everybody who waits for a region how its commit has ended.
-    pub(super) fn finish(&self, region: u32, sequence: u64, result: &Result<(), Error>) {
+    pub(super) fn finish(&mut self, region: u32, sequence: u64, result: &Result<(), Error>) {
+        let now = self.chip.now();
         let mut state = self.shared.state.lock();
+        state.counts.commit_time += now - self.counted_until;
+        self.counted_until = now;
         if let Err(error) = result {
             state.counts.failed_commits += 1;
             log::error!("{}", crate::error_text(error));
@@ -206,7 +210,11 @@ impl BusThread {
             return Ok(false);
         }
         if state.verdict == Verdict::Unknown && self.care.unlock.is_none() {
-            log::warn!("{address:#08x} does not change; it may be write-protected: {}", state.text);
+            log::warn!(
+                "{address:#08x} does not change; it may be write-protected: {}; {}",
+                state.text,
+                Trouble::Protected
+            );
             return Ok(false);
         }
         let protected = Error::Protected { address, is_certain, explanation: state.text };
@@ -249,6 +257,7 @@ impl BusThread {
             let trust = if erased.contains(&sector) { Trust::Verified } else { state.cache.trust(sector) };
             state.cache.fill(range.start, draft.wanted(&range), trust);
         }
+        let before = state.pending.byte_count();
         for &(sector, generation) in &draft.snapshot {
             state.pending.retire(sector, generation);
         }
@@ -256,6 +265,7 @@ impl BusThread {
             // A neighbour that became pending for the erase alone has never been written into.
             state.pending.retire(sector, 0);
         }
+        state.counts.committed_bytes += before - state.pending.byte_count();
     }
 
     /// After a failure nothing that the draft touched is known any more.

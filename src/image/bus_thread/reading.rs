@@ -12,6 +12,7 @@ use crate::chip;
 use crate::image::cache::Trust;
 use crate::image::error::Error;
 use crate::image::{Presence, SECTOR_LEN, Traffic};
+use crate::trouble::Trouble;
 
 /// A transfer that ends in this many equal bytes of FF or 00 may have lost the chip on the way.
 const IDLE_TAIL_LEN: usize = 32;
@@ -131,7 +132,10 @@ impl BusThread {
 
     /// Takes note that a sector has read differently when read again; too many of that, and the clock is lowered.
     pub(super) fn note_mismatch(&mut self, address: u32) {
-        log::warn!("the sector at {address:#08x} reads differently when read again");
+        log::warn!(
+            "the sector at {address:#08x} reads differently when read again; {}",
+            Trouble::DumpsDiffer
+        );
         self.shared.state.lock().counts.mismatches += 1;
         self.mismatches_at_clock += 1;
         if self.mismatches_at_clock >= MISMATCHES_PER_STEP {
