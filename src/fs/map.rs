@@ -127,7 +127,8 @@ impl MapFile {
         let mut is_gone = false;
         for start in (0..size).step_by(BLOCK_LEN as usize) {
             let block = start..size.min(start.saturating_add(BLOCK_LEN));
-            if let (false, Ok(bytes)) = (is_gone, self.read(block.clone())) {
+            let whole = if is_gone { None } else { self.read(block.clone()).ok() };
+            if let Some(bytes) = whole {
                 classes.extend(bytes.chunks(SECTOR_LEN as usize).map(classify));
                 continue;
             }
