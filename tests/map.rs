@@ -176,16 +176,20 @@ fn what_is_not_on_the_chip_yet_is_marked_and_afterwards_is_not() {
     look(&bench);
     // Somebody who goes on writing and does not ask for it to be on the chip.
     let script = "
-import os
+import os, threading
 fd = os.open('m/raw.bin', os.O_RDWR)
-marked = '>0x00a000 zero, pending<'
-while marked not in open('m/map.svg').read():
-    os.pwrite(fd, bytes(4096), 0xa000)
-pause()
+seen = threading.Event()
+def write():
+    while not seen.wait(0.05):
+        os.pwrite(fd, bytes(4096), 0xa000)
+writer = threading.Thread(target=write)
+writer.start()
+while '>0x00a000 zero, pending<' not in open('m/map.svg').read(): pass
+seen.set()
+writer.join()
 os.close(fd)
 ";
-    let writer = bench.paused_python(script);
-    writer.go_on();
+    bench.python(script).ok();
     assert_counts(&look(&bench), &[("compressed", 4095), ("zero", 1)]);
     bench.unmount_to(&patched(&chip, 0xa000, &[0; 4096]));
 }
