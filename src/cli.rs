@@ -23,8 +23,8 @@ DEVICE is one of:
   sim:             a simulated FM25Q128A in memory with a small demonstration firmware
   sim:FILE         a simulated FM25Q128A whose contents are FILE; created blank where missing
 
-MOUNTPOINT then holds raw.bin (the whole chip), sectors/ADDRESS.bin (4 KiB each), partitions/NAME.bin, jedec_id, info.json
-and, where the chip has them, sfdp.bin and unique_id. norfuse goes to the background once they can be used.
+MOUNTPOINT then holds raw.bin (the whole chip), sectors/ADDRESS.bin (4 KiB each), partitions/NAME.bin, jedec_id, info.json,
+map.svg (a picture) and, where the chip has them, sfdp.bin and unique_id. norfuse goes to the background once they can be used.
 Unmount with 'umount MOUNTPOINT', or 'fusermount3 -u MOUNTPOINT' as an ordinary user.
 
 Mount options:

@@ -27,6 +27,7 @@ mod handle;
 mod info;
 mod invalidate;
 mod ioctl;
+mod map;
 pub mod mount;
 mod node;
 mod partition_table;
@@ -49,6 +50,7 @@ use entries::Entries;
 use handle::Handles;
 use info::InfoFile;
 pub use invalidate::Invalidations;
+use map::MapFile;
 use node::Tree;
 use partition_table::PartitionTable;
 use partitions::Placed;
@@ -96,6 +98,7 @@ impl FlashFs {
         let tree = Tree::new(image.size(), description.sfdp.is_some(), description.unique_id.is_some());
         let table = Arc::new(PartitionTable::new(partitions));
         let survey = Arc::new(Survey::new(Arc::clone(&image), Arc::clone(&table)));
+        let map = MapFile::new(Arc::clone(&image), device.clone(), Arc::clone(&table), Arc::clone(&survey));
         let info = InfoFile {
             image: Arc::clone(&image),
             device,
@@ -123,7 +126,7 @@ impl FlashFs {
         };
         let scratch = Arc::new(ScratchFiles::new(scratch_limit));
         let fs = Self {
-            entries: Entries { chip, scratch, info: Arc::new(info), survey },
+            entries: Entries { chip, scratch, info: Arc::new(info), map: Arc::new(map), survey },
             callers: Callers::default(),
             page_cache: settings.page_cache,
             unlocks: settings.unlocks,

@@ -32,7 +32,7 @@ use bus_thread::{BusThread, Care};
 pub use description::{Description, ReadCommand};
 pub use error::Error;
 use journal::{Journal, Record};
-pub use peek::Cached;
+pub use peek::{Cached, Unwritten};
 use recovery::Recovery;
 use replaced::Origin;
 pub use replaced::Writer;

@@ -21,7 +21,8 @@
 //! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one keeps
 //! the journal on the host's disk; one has the kernel drop its copies of bytes written under another name; one looks after callers
 //! that are killed while they wait; one waits for signals. What takes several steps on the bus has a thread of its own as long as it
-//! lasts: a rename onto the chip, an erase that a flash tool asks for, the search for what the chip says of its partitions.
+//! lasts: a rename onto the chip, an erase that a flash tool asks for, the search for what the chip says of its partitions, the
+//! drawing of a map.
 //!
 //! Processes: what the user starts, which in the background waits and returns; the one that serves, restricted to what it has
 //! open and to its state directory; and a small one that has kept the right to unmount, for when the serving one is told to end.

@@ -334,7 +334,7 @@ fn a_known_chip_without_sfdp_and_unique_id_has_neither_file() {
     let bench = Bench::new();
     bench.write("chip.img", &chip);
     let daemon = mount(&bench, &node);
-    assert_eq!(bench.sh("ls m").ok().stdout, "info.json\njedec_id\npartitions\nraw.bin\nsectors\n");
+    assert_eq!(bench.sh("ls m").ok().stdout, "info.json\njedec_id\nmap.svg\npartitions\nraw.bin\nsectors\n");
     bench.sh("cmp m/raw.bin chip.img").ok();
     unmount(&bench, daemon);
     node.assert_chip(&chip);

@@ -11,6 +11,7 @@ use fuser::{Errno, FileAttr, FileHandle, FopenFlags, INodeNo};
 use super::chip_files::ChipFiles;
 use super::handle::Opening;
 use super::info::InfoFile;
+use super::map::MapFile;
 use super::node::Node;
 use super::scratch::{self, Place, ScratchFiles};
 use super::survey::Survey;
@@ -28,6 +29,7 @@ pub(super) struct Entries {
     pub(super) chip: ChipFiles,
     pub(super) scratch: Arc<ScratchFiles>,
     pub(super) info: Arc<InfoFile>,
+    pub(super) map: Arc<MapFile>,
     pub(super) survey: Arc<Survey>,
 }
 
@@ -50,13 +52,18 @@ impl Entries {
         }
     }
 
-    /// Does `work` once it is known what a file holds that is not the chip's.
-    pub(super) fn once_readable(&self, node: Node, work: impl FnOnce(&Self) + Send + 'static) {
-        if node == Node::Info {
-            let entries = self.clone();
-            self.survey.then(Box::new(move || work(&entries)));
-        } else {
-            work(self);
+    /// Does `work` once it is known what a file holds that is not the chip's, or that this will not be known.
+    pub(super) fn once_readable(&self, node: Node, work: impl FnOnce(Result<&Self, Errno>) + Send + 'static) {
+        match node {
+            Node::Info => {
+                let entries = self.clone();
+                self.survey.then(Box::new(move || work(Ok(&entries))));
+            }
+            Node::Map => {
+                let entries = self.clone();
+                self.map.draw(Box::new(move |result| work(result.map(|()| &entries))));
+            }
+            _ => work(Ok(self)),
         }
     }
 
@@ -95,11 +102,12 @@ impl Entries {
         match node {
             Node::Scratch(number) => self.scratch.attributes(number),
             // Whoever looks before and after reading, as tar does, must find the file that was read.
-            Node::Info => {
-                let (len, time) = self.chip.handles.newest_content(node).unwrap_or_else(|| {
-                    let len = self.content(node).len() as u64;
-                    (len, SystemTime::now())
-                });
+            Node::Info | Node::Map => {
+                let (len, time) = self
+                    .chip
+                    .handles
+                    .newest_content(node)
+                    .unwrap_or_else(|| (self.len(node), SystemTime::now()));
                 let attributes = self.chip.attributes.of(node, len);
                 Some(FileAttr { atime: time, mtime: time, ctime: time, ..attributes })
             }
@@ -112,6 +120,8 @@ impl Entries {
             0
         } else if node.is_chip() {
             u64::from(self.chip.len(node))
+        } else if node == Node::Map {
+            self.map.len() as u64
         } else {
             self.content(node).len() as u64
         }
@@ -123,6 +133,7 @@ impl Entries {
         match node {
             Node::JedecId => format!("{}\n", description.jedec_id).into_bytes(),
             Node::Info => self.info.text(),
+            Node::Map => self.map.text(),
             Node::Sfdp => description.sfdp.clone().unwrap_or_default(),
             Node::UniqueId => {
                 let id = description.unique_id.as_deref();

@@ -25,6 +25,8 @@ pub(super) enum Node {
     Partition(u32),
     JedecId,
     Info,
+    /// `map.svg`.
+    Map,
     Sfdp,
     UniqueId,
     /// A scratch file, by its number.
@@ -49,6 +51,7 @@ impl Node {
             Self::Sfdp => 6,
             Self::UniqueId => 7,
             Self::Partitions => 8,
+            Self::Map => 9,
             Self::Sector(number) => FIRST_SECTOR_INODE + u64::from(number),
             Self::Partition(number) => FIRST_PARTITION_INODE + u64::from(number),
             Self::Scratch(number) => FIRST_SCRATCH_INODE + number,
@@ -87,6 +90,7 @@ impl Tree {
             (Node::Partitions, OsString::from("partitions")),
             (Node::JedecId, OsString::from("jedec_id")),
             (Node::Info, OsString::from("info.json")),
+            (Node::Map, OsString::from("map.svg")),
         ];
         if has_sfdp {
             root.push((Node::Sfdp, OsString::from("sfdp.bin")));

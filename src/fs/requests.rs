@@ -13,7 +13,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::callers::Shared;
+use super::callers::{Reply, Shared};
 use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
@@ -138,9 +138,15 @@ impl Filesystem for FlashFs {
             return reply.error(Errno::ENOENT);
         };
         let opener = request.pid();
-        self.entries.once_readable(node, move |entries| match entries.open(node, flags.0, opener) {
-            Ok((handle, flags)) => reply.opened(handle, flags),
-            Err(error) => reply.error(error),
+        self.callers.answer(request, reply, |reply| {
+            self.entries.once_readable(node, move |entries| {
+                // What is opened for a caller that is gone would stay open.
+                let Some(reply) = reply.take() else { return };
+                match entries.and_then(|entries| entries.open(node, flags.0, opener)) {
+                    Ok((handle, flags)) => reply.opened(handle, flags),
+                    Err(error) => reply.error(error),
+                }
+            });
         });
     }
 
@@ -557,6 +563,13 @@ impl Filesystem for FlashFs {
     }
 }
 
+/// Whoever opens a file that has to be made first may be killed meanwhile.
+impl Reply for ReplyOpen {
+    fn refuse(self, error: Errno) {
+        self.error(error);
+    }
+}
+
 /// How long the kernel may keep a name. A root that is always asked for shows at once when this process has died. Of a file that is
 /// renamed the kernel takes its own view of what is where, which differs: the chip file is still there, and what was renamed over
 /// it is gone.
@@ -564,10 +577,11 @@ fn name_ttl(node: Node) -> Duration {
     if node.is_directory() && node != Node::Root { TTL } else { Duration::ZERO }
 }
 
-/// How long the kernel may keep attributes: until it is told that they have changed. `info.json` is another one each time.
+/// How long the kernel may keep attributes: until it is told that they have changed. `info.json` and `map.svg` are
+/// others each time.
 fn attributes_ttl(node: Node) -> Duration {
     match node {
-        Node::Info | Node::Root | Node::Scratch(_) => Duration::ZERO,
+        Node::Info | Node::Map | Node::Root | Node::Scratch(_) => Duration::ZERO,
         _ => TTL,
     }
 }

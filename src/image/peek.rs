@@ -1,4 +1,5 @@
-//! For those who search the chip rather than use it: looks at single sectors that leave the cache as it is, and what is cached.
+//! For those who search the chip rather than use it: looks at single sectors that leave the cache as it is, what is cached, and what is
+//! not on the chip yet.
 
 use std::ops::Range;
 
@@ -11,6 +12,15 @@ pub struct Cached {
     pub address: u32,
     /// What it held when it was last read or written.
     pub bytes: Vec<u8>,
+}
+
+/// A sector with bytes that were written and that the chip does not hold yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritten {
+    /// Where it begins on the chip.
+    pub address: u32,
+    /// Whether the chip has refused them.
+    pub is_refused: bool,
 }
 
 /// Somebody wants to have a look at a sector.
@@ -61,6 +71,11 @@ impl Image {
             next = Some(sector + 1);
         }
         runs
+    }
+
+    /// The sectors of which something is not on the chip yet, by address.
+    pub fn unwritten(&self) -> Vec<Unwritten> {
+        self.shared.state.lock().unwritten().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::Cache;
 use super::error::Error;
-use super::peek::Peek;
+use super::peek::{Peek, Unwritten};
 use super::pending::Pending;
 use super::read_ahead::ReadAhead;
 use super::replaced::{Origin, Replaced};
@@ -111,6 +111,14 @@ impl State {
 
     pub(super) fn failed(&self) -> impl Iterator<Item = (u32, &Error)> {
         self.failed.iter().map(|(&region, error)| (region * self.region_len, error))
+    }
+
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = Unwritten> {
+        let sectors = self.pending.sectors_in(0..self.cache.size());
+        sectors.map(|(sector, _)| {
+            let address = sector * SECTOR_LEN;
+            Unwritten { address, is_refused: self.failed.contains_key(&(address / self.region_len)) }
+        })
     }
 
     pub(super) fn region_range(&self, region: u32) -> Range<u32> {
