@@ -5,7 +5,8 @@ mod options;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap_complete::Shell;
 
 use options::Options;
 pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
@@ -53,10 +54,11 @@ RUST_LOG sets what is logged (error, warn, info, debug), to standard error with 
 #[command(override_usage = "norfuse [OPTIONS] <DEVICE> <MOUNTPOINT>\n       norfuse --identify <DEVICE>")]
 struct Arguments {
     /// What the chip is on: /dev/spidevB.C, sim: or sim:FILE
+    #[arg(value_hint = ValueHint::FilePath)]
     device: String,
 
     /// The directory to mount on
-    #[arg(required_unless_present = "identify", conflicts_with = "identify")]
+    #[arg(value_hint = ValueHint::DirPath, required_unless_present = "identify", conflicts_with = "identify")]
     mountpoint: Option<PathBuf>,
 
     /// Show what is on the wire (ids, SFDP, registers, size, clock) without mounting or writing
@@ -98,7 +100,7 @@ struct Arguments {
     no_scrub: bool,
 
     /// Keep the journal of interrupted writes in DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     state_dir: Option<PathBuf>,
 
     /// Keep no journal: a write that is interrupted stays half done
@@ -128,6 +130,10 @@ struct Arguments {
     /// Let the simulated chip fail as this file says; it may change at any time
     #[arg(long, value_name = "FILE")]
     sim_faults: Option<PathBuf>,
+
+    /// Print the definitions with which this shell completes command lines
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
 
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
@@ -230,6 +236,8 @@ pub struct MountConfig {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// Print how a shell completes command lines.
+    Completions(Shell),
     /// Show what is on the wire.
     Identify(DeviceConfig),
     /// Mount a chip.
@@ -241,7 +249,19 @@ pub enum Command {
 /// # Errors
 /// When a mount option is unknown or has a wrong value, or partitions are not understood.
 pub fn parse() -> Result<Command, Error> {
-    command(Arguments::parse())
+    let matches = Arguments::command().get_matches();
+    // Alone among the options it needs no device, which all of `Arguments` has.
+    if let Some(&shell) = matches.get_one("completions") {
+        return Ok(Command::Completions(shell));
+    }
+    command(Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+/// The definitions with which `shell` completes command lines of norfuse.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut definitions = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "norfuse", &mut definitions);
+    definitions
 }
 
 fn command(arguments: Arguments) -> Result<Command, Error> {
@@ -301,8 +321,6 @@ fn device(name: &str) -> Device {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(words: &[&str]) -> Command {
@@ -328,7 +346,7 @@ mod tests {
     fn a_chip_may_be_named() {
         let chip = |words: &[&str]| match parse(words) {
             Command::Identify(device) => device.chip.map(|part| part.name),
-            Command::Mount(..) => panic!(),
+            _ => panic!(),
         };
         let named = Some("N25Q128/MT25QL128".to_owned());
         assert_eq!(chip(&["--identify", "sim:"]), None);
@@ -363,7 +381,7 @@ mod tests {
             let words = ["norfuse", "sim:", "m"].iter().chain(words);
             command(Arguments::try_parse_from(words).unwrap()).map(|command| match command {
                 Command::Mount(_, mount) => mount.partitions,
-                Command::Identify(_) => panic!(),
+                _ => panic!(),
             })
         };
         let layout = Ok(PartitionsConfig::Layout(PathBuf::from("file")));
@@ -376,6 +394,14 @@ mod tests {
         assert!(partitions(&["--mtdparts", "-(all)"]).is_ok());
         assert_eq!(partitions(&["--layout", "file", "-o", "mtdparts=-"]), Err(Error::LayoutAndMtdparts));
         assert!(matches!(partitions(&["--mtdparts", "1x"]), Err(Error::Mtdparts(_))));
+    }
+
+    #[test]
+    fn completions_need_no_device() {
+        let completions = |words: &[&str]| Arguments::command().try_get_matches_from(words);
+        let matches = completions(&["norfuse", "--completions", "bash"]).unwrap();
+        assert_eq!(matches.get_one("completions"), Some(&Shell::Bash));
+        assert!(completions(&["norfuse", "--completions", "bash", "sim:"]).is_err());
     }
 
     #[test]

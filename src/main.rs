@@ -9,6 +9,7 @@ use norfuse::{daemon, device, error_text, identify, logging};
 
 fn main() -> ExitCode {
     let result = match cli::parse() {
+        Ok(Command::Completions(shell)) => print(&cli::completions(shell)),
         Ok(Command::Identify(device)) => {
             logging::start(false, true);
             show_identity(&device)
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
 fn show_identity(config: &DeviceConfig) -> Result<(), daemon::Error> {
     let chip = Chip::identify_as(config.chip.clone(), device::open(config)?, config.speed)
         .map_err(|source| daemon::Error::Chip { device: config.name.clone(), source })?;
-    match io::stdout().write_all(identify::page(&config.name, &chip).as_bytes()) {
+    print(identify::page(&config.name, &chip).as_bytes())
+}
+
+fn print(page: &[u8]) -> Result<(), daemon::Error> {
+    match io::stdout().write_all(page) {
         // Whoever reads the page may have seen enough of it.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(daemon::Error::System { operation: "print", source: error })
