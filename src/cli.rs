@@ -5,7 +5,8 @@ mod options;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, ArgGroup, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, Parser, ValueHint};
+use clap_complete::Shell;
 
 use options::Options;
 pub use options::{Access, Error, MountSettings, parse_speed, parse_unlock};
@@ -56,11 +57,11 @@ RUST_LOG sets what is logged (error, warn, info, debug), to standard error with 
 #[command(group = ArgGroup::new("look").args(["identify", "list"]))]
 struct Arguments {
     /// What the chip is on: /dev/spidevB.C, sim: or sim:FILE
-    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "list", conflicts_with = "list")]
     device: Option<String>,
 
     /// The directory to mount on
-    #[arg(required_unless_present = "look", conflicts_with = "look")]
+    #[arg(value_hint = ValueHint::DirPath, required_unless_present = "look", conflicts_with = "look")]
     mountpoint: Option<PathBuf>,
 
     /// Show what is on the wire (ids, SFDP, registers, size, clock) without mounting or writing
@@ -110,7 +111,7 @@ struct Arguments {
     no_scrub: bool,
 
     /// Keep the journal of interrupted writes in DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     state_dir: Option<PathBuf>,
 
     /// Keep no journal: a write that is interrupted stays half done
@@ -140,6 +141,10 @@ struct Arguments {
     /// Let the simulated chip fail as this file says; it may change at any time
     #[arg(long, value_name = "FILE")]
     sim_faults: Option<PathBuf>,
+
+    /// Print the definitions with which this shell completes command lines
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
 
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
@@ -253,6 +258,8 @@ pub enum Format {
 pub enum Command {
     /// Show which devices there are.
     List(Format),
+    /// Print how a shell completes command lines.
+    Completions(Shell),
     /// Show what is on the wire.
     Identify(DeviceConfig, Format),
     /// Mount a chip.
@@ -267,7 +274,17 @@ pub fn parse() -> Result<Command, Error> {
     command(Arguments::parse())
 }
 
+/// The definitions with which `shell` completes command lines of norfuse.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut definitions = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "norfuse", &mut definitions);
+    definitions
+}
+
 fn command(arguments: Arguments) -> Result<Command, Error> {
+    if let Some(shell) = arguments.completions {
+        return Ok(Command::Completions(shell));
+    }
     let format = if arguments.json { Format::Json } else { Format::Page };
     // The parser insists on a device for everything else.
     let Some(name) = arguments.device else {
@@ -329,8 +346,6 @@ fn device(name: &str) -> Device {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(words: &[&str]) -> Command {
@@ -356,7 +371,7 @@ mod tests {
     fn a_chip_may_be_named() {
         let chip = |words: &[&str]| match parse(words) {
             Command::Identify(device, _) => device.chip.map(|part| part.name),
-            Command::Mount(..) | Command::List(_) => panic!(),
+            _ => panic!(),
         };
         let named = Some("N25Q128/MT25QL128".to_owned());
         assert_eq!(chip(&["--identify", "sim:"]), None);
@@ -391,7 +406,7 @@ mod tests {
             let words = ["norfuse", "sim:", "m"].iter().chain(words);
             command(Arguments::try_parse_from(words).unwrap()).map(|command| match command {
                 Command::Mount(_, mount) => mount.partitions,
-                Command::Identify(..) | Command::List(_) => panic!(),
+                _ => panic!(),
             })
         };
         let layout = Ok(PartitionsConfig::Layout(PathBuf::from("file")));
@@ -404,6 +419,12 @@ mod tests {
         assert!(partitions(&["--mtdparts", "-(all)"]).is_ok());
         assert_eq!(partitions(&["--layout", "file", "-o", "mtdparts=-"]), Err(Error::LayoutAndMtdparts));
         assert!(matches!(partitions(&["--mtdparts", "1x"]), Err(Error::Mtdparts(_))));
+    }
+
+    #[test]
+    fn completions_need_no_device() {
+        assert_eq!(parse(&["--completions", "bash"]), Command::Completions(Shell::Bash));
+        assert!(Arguments::try_parse_from(["norfuse", "--completions", "bash", "sim:"]).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use norfuse::{daemon, device, error_text, identify, list, logging};
 
 fn main() -> ExitCode {
     let result = match cli::parse() {
+        Ok(Command::Completions(shell)) => printed(io::stdout().write_all(&cli::completions(shell))),
         Ok(Command::Identify(device, format)) => {
             logging::start(false, true);
             identify(&device, format)

@@ -38,6 +38,18 @@ fn the_version_is_the_packages() {
 }
 
 #[test]
+fn completions_of_a_shell_know_the_options() {
+    let bench = Bench::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let definitions = bench.norfuse(&["--completions", shell]).ok().stdout;
+        for option in ["identify", "read-repeat", "FM25Q128A"] {
+            assert!(definitions.contains(option), "{shell} does not complete {option}");
+        }
+    }
+    refuses(&bench, &["--completions", "sh"], "possible values: bash");
+}
+
+#[test]
 fn identify_tells_the_chip_and_mounts_nothing() {
     let chip = noise(1);
     let bench = Bench::with_chip(&chip);
