@@ -60,7 +60,7 @@ impl MessageLength {
             &format!("; with {} reading is faster:", size(RECOMMENDED)),
         );
         page.more(&format!(
-            "16 MiB take {} messages instead of {}, which at 15 us each makes {} ms",
+            "16 MiB take {} messages, not {}: {} ms more at 15 us each",
             self.messages_per_full_read,
             self.recommended_messages_per_full_read,
             self.gain_us / 1000
