@@ -27,6 +27,17 @@ struct Check {
     name: &'static str,
     verdict: Verdict,
     text: String,
+    symptom: Option<Trouble>,
+}
+
+impl Check {
+    fn new(name: &'static str, verdict: Verdict, text: String) -> Self {
+        Self { name, verdict, text, symptom: None }
+    }
+
+    fn see(self, symptom: Trouble) -> Self {
+        Self { symptom: Some(symptom), ..self }
+    }
 }
 
 /// What `--identify --json` prints.
@@ -87,13 +98,16 @@ pub fn page(device: &str, chip: &Chip) -> Page {
         Verdict::Ok | Verdict::Note => "is ready to be mounted",
     };
     page.heading(&format!("{} ({}) {sentence}", part.name, page::size(part.size)));
-    for Check { verdict, text, .. } in &checks {
+    for Check { verdict, text, symptom, .. } in &checks {
         let (tone, word) = match verdict {
             Verdict::Ok => (Tone::Good, "ok"),
             Verdict::Note => (Tone::Careful, "note"),
             Verdict::Trouble => (Tone::Bad, "trouble"),
         };
         page.remark(tone, word, text);
+        if let Some(trouble) = symptom {
+            page.more(&trouble.to_string());
+        }
     }
     page.heading("Chip");
     page.row("part", &part.name);
@@ -133,45 +147,42 @@ fn checks(chip: &Chip) -> Vec<Check> {
 
 fn reading(clock_hz: u32, calibration: Calibration) -> Check {
     let clock = page::frequency(clock_hz);
-    let (verdict, text) = match calibration.first_failure_hz {
-        None => (Verdict::Ok, format!("it reads the same each time at {clock}")),
-        Some(failure) if failure > clock_hz => (
-            Verdict::Note,
-            format!("it reads the same each time at {clock}, but not at {}", page::frequency(failure)),
-        ),
-        Some(failure) => (
-            Verdict::Trouble,
-            format!(
-                "it does not read the same each time at {}; {}",
-                page::frequency(failure),
-                Trouble::DumpsDiffer
-            ),
-        ),
-    };
-    Check { name: "reading", verdict, text }
+    match calibration.first_failure_hz {
+        None => Check::new("reading", Verdict::Ok, format!("it reads the same each time at {clock}")),
+        Some(failure) if failure > clock_hz => {
+            let failure = page::frequency(failure);
+            let text = format!("it reads the same each time at {clock}, but not at {failure}");
+            Check::new("reading", Verdict::Note, text)
+        }
+        Some(failure) => {
+            let text = format!("it does not read the same each time at {}", page::frequency(failure));
+            Check::new("reading", Verdict::Trouble, text).see(Trouble::DumpsDiffer)
+        }
+    }
 }
 
 fn protection_check(chip: &Chip) -> Check {
     let under = protections(chip);
-    let (verdict, text) = if under.is_empty() {
-        (Verdict::Note, "whether it is write-protected is not known of this part".to_owned())
-    } else if under.iter().all(|(_, protection)| *protection == Protection::None) {
-        (Verdict::Ok, "nothing is write-protected".to_owned())
-    } else if under.iter().any(|(_, protection)| *protection == Protection::None) {
-        let text = "it may be write-protected: the two published meanings of its registers differ";
-        (Verdict::Note, format!("{text}; {}", Trouble::Protected))
-    } else {
-        (Verdict::Trouble, format!("it is write-protected, see below; {}", Trouble::Protected))
-    };
-    Check { name: "protection", verdict, text }
+    let protecting = under.iter().filter(|(_, protection)| *protection != Protection::None).count();
+    let check = |verdict, text: &str| Check::new("protection", verdict, text.to_owned());
+    match (under.len(), protecting) {
+        (0, _) => check(Verdict::Note, "whether it is write-protected is not known of this part"),
+        (_, 0) => check(Verdict::Ok, "nothing is write-protected"),
+        (maps, protecting) if protecting < maps => check(
+            Verdict::Note,
+            "whether it is write-protected depends on what its registers mean, see below",
+        )
+        .see(Trouble::Protected),
+        _ => check(Verdict::Trouble, "it is write-protected, see below").see(Trouble::Protected),
+    }
 }
 
 fn unique_id(chip: &Chip) -> Check {
     let (verdict, text) = match chip.unique_id() {
-        Some(_) => (Verdict::Ok, "it has a unique id, by which an interrupted write is known to be its own"),
-        None => (Verdict::Note, "it has no unique id: it is recognised by what is on it"),
+        Some(_) => (Verdict::Ok, "it has a unique id, by which it is recognised"),
+        None => (Verdict::Note, "it has no unique id, and is recognised by what is on it"),
     };
-    Check { name: "unique_id", verdict, text: text.to_owned() }
+    Check::new("unique_id", verdict, text.to_owned())
 }
 
 fn quad_enable(is_set: bool) -> Check {
@@ -180,7 +191,7 @@ fn quad_enable(is_set: bool) -> Check {
     } else {
         (Verdict::Note, "quad enable is clear: WP# and HOLD# must be at 3.3 V")
     };
-    Check { name: "quad_enable", verdict, text: text.to_owned() }
+    Check::new("quad_enable", verdict, text.to_owned())
 }
 
 fn known_from(source: Source) -> &'static str {
@@ -270,6 +281,6 @@ mod tests {
         assert_eq!(at(Some(16_000_000)).verdict, Verdict::Note);
         let noisy = at(Some(8_000_000));
         assert_eq!(noisy.verdict, Verdict::Trouble);
-        assert!(noisy.text.contains("\"dumps differ\""), "{}", noisy.text);
+        assert_eq!(noisy.symptom, Some(Trouble::DumpsDiffer));
     }
 }

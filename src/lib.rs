@@ -16,6 +16,9 @@
 //!                   spi            how bytes reach a chip: spidev, simulated
 //! ```
 //!
+//! Beside it, for who only looks: `list` and `identify`, which print a `page` or JSON. `progress` shows what `daemon` waits for.
+//! `facts` is what `fs` and `identify` tell programs of a chip, and `trouble` names what messages of all layers point at.
+//!
 //! A layer knows only the one below it. Nothing above `spi` knows which programmer is used, and nothing below `fs` knows of FUSE.
 //!
 //! Threads: four answer FUSE requests and never wait for the bus; one owns the chip and answers what the cache cannot; one keeps

@@ -56,7 +56,7 @@ struct Mounting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Obstacle {
     /// The row of the troubleshooting table.
-    symptom: Option<&'static str>,
+    symptom: Option<Trouble>,
     reason: String,
     /// One step each: a sentence, or a command to be typed.
     cure: Vec<String>,
@@ -65,7 +65,7 @@ struct Obstacle {
 impl Obstacle {
     fn new(symptom: Option<Trouble>, reason: impl Into<String>, cure: &[&str]) -> Self {
         let cure = cure.iter().map(|&step| step.to_owned()).collect();
-        Self { symptom: symptom.map(Trouble::title), reason: reason.into(), cure }
+        Self { symptom, reason: reason.into(), cure }
     }
 }
 
@@ -147,12 +147,7 @@ fn show_device(page: &mut Page, device: &Device) {
     match (&device.obstacle, device.device.as_str()) {
         (Some(obstacle), name) => show_obstacle(page, name, "not usable", obstacle),
         (None, "sim:") => {
-            page.verdict(
-                "sim:",
-                Tone::Good,
-                "usable",
-                ": a simulated FM25Q128A with a small firmware, to try things on",
-            );
+            page.verdict("sim:", Tone::Good, "usable", ": a simulated FM25Q128A with a small firmware");
         }
         (None, "sim:FILE") => {
             page.verdict("sim:FILE", Tone::Good, "usable", ": the same with its contents in FILE");
@@ -166,8 +161,7 @@ fn show_obstacle(page: &mut Page, name: &str, word: &str, obstacle: &Obstacle) {
     for step in &obstacle.cure {
         page.more(step);
     }
-    let symptom = Trouble::ALL.into_iter().find(|trouble| Some(trouble.title()) == obstacle.symptom);
-    if let Some(trouble) = symptom {
+    if let Some(trouble) = obstacle.symptom {
         page.more(&trouble.to_string());
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// Where the package puts the table.
 const GUIDE: &str = "/usr/share/doc/norfuse/wiring";
 
@@ -57,6 +59,13 @@ impl Trouble {
             Self::PermissionDenied => "permission denied",
             Self::NodeMissing => "node missing",
         }
+    }
+}
+
+impl Serialize for Trouble {
+    /// The row's title.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.title())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::trouble::Trouble;
 const GROUP_READ_WRITE: u32 = 0o060;
 
 /// What makes the group spi and gives it the nodes.
-const RULE: &str = "install norfuse's udev rule, 60-norfuse.rules, which gives spidev nodes to the group spi";
+const RULE: &str = "install the udev rule 60-norfuse.rules, which gives nodes to the group spi";
 
 /// Owner and mode of a node.
 #[derive(Debug, Clone)]
@@ -25,23 +25,21 @@ pub(super) fn denied(owner: &Owner, account: &Account) -> Obstacle {
     let obstacle =
         |reason: String, cure: &[&str]| Obstacle::new(Some(Trouble::PermissionDenied), reason, cure);
     if *gid == 0 || mode & GROUP_READ_WRITE != GROUP_READ_WRITE {
-        let reason = format!(
-            "permission denied: only its owner may open it (group {group}, mode {:04o})",
-            mode & 0o7777
+        let reason = format!("it is for its owner alone (group {group}, mode {:04o})", mode & 0o7777);
+        return obstacle(
+            reason,
+            &[RULE, &format!("sudo groupadd -fr spi && {}", join("spi", name)), "reboot"],
         );
-        return obstacle(reason, &[RULE, &join("spi", name), "log in anew"]);
     }
     if account.groups.contains(gid) {
-        return obstacle(format!("permission denied, although {name} is in its group {group}"), &[]);
+        return obstacle(format!("permission is denied although {name} is in its group {group}"), &[]);
     }
     if account.listed_groups.contains(gid) {
-        let reason = format!(
-            "permission denied: {name} is in its group {group}, but was not yet when this session began"
-        );
+        let reason = format!("{name} is in its group {group}, but this session is older than that");
         return obstacle(reason, &["log in anew"]);
     }
     obstacle(
-        format!("permission denied: it is for the group {group}, and {name} is not in it"),
+        format!("it is for the group {group}, and {name} is not in it"),
         &[&join(group, name), "log in anew"],
     )
 }
@@ -71,7 +69,7 @@ mod tests {
     fn who_is_not_in_the_group_is_told_how_to_get_in() {
         let denied = denied(&owner(989, "spi", 0o20660), &account(&[1000], &[1000]));
         assert_eq!(denied.cure, ["sudo usermod -aG spi pi", "log in anew"]);
-        assert_eq!(denied.symptom, Some("permission denied"));
+        assert_eq!(denied.symptom, Some(Trouble::PermissionDenied));
         assert!(denied.reason.contains("group spi"), "{}", denied.reason);
     }
 

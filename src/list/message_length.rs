@@ -13,7 +13,7 @@ const RECOMMENDED: u32 = 65536;
 /// What is read for the figures: all of the largest chip that norfuse was made for.
 const FULL_READ: u32 = 16 << 20;
 
-/// What a message costs beside what it carries, at the least; measured on simulated buses, as contrib/bench assumes it.
+/// What a message costs beside what it carries, as contrib/bench counts it.
 const MESSAGE: Duration = Duration::from_micros(15);
 
 /// spidev's bufsiz, and how it is raised.
@@ -60,7 +60,7 @@ impl MessageLength {
             &format!("; with {} reading is faster:", size(RECOMMENDED)),
         );
         page.more(&format!(
-            "16 MiB take {} messages instead of {}, which at 15 us each makes {} ms",
+            "16 MiB take {} messages, not {}: {} ms more at 15 us each",
             self.messages_per_full_read,
             self.recommended_messages_per_full_read,
             self.gain_us / 1000

@@ -42,12 +42,15 @@ pub(super) fn why_there_are_none(host: &Host) -> Obstacle {
     if has_entries(&host.sys.join("class/spi_master")) {
         return obstacle(
             "this machine has an SPI bus, but no device is described on it",
-            &["describe the chip in the device tree as a device for spidev", "sudo modprobe spidev"],
+            &["describe the chip in the device tree, as a device for spidev", "sudo modprobe spidev"],
         );
     }
     obstacle(
         "the kernel knows no SPI bus on this machine",
-        &["if there is one, enable it in the device tree, and describe the chip as a device for spidev"],
+        &[
+            "if there is one, enable it in the device tree,",
+            "and describe the chip there, as a device for spidev",
+        ],
     )
 }
 
@@ -79,7 +82,7 @@ fn in_the_way(path: &Path, host: &Host) -> Option<Obstacle> {
                 let (gid, mode) = (metadata.gid(), metadata.mode());
                 Some(access::denied(&Owner { gid, group: group_name(gid), mode }, &host.account))
             }
-            Err(_) => Some(Obstacle::new(Some(Trouble::PermissionDenied), "permission denied", &[])),
+            Err(_) => Some(Obstacle::new(Some(Trouble::PermissionDenied), "permission is denied", &[])),
         },
         Err(error) => Some(Obstacle::new(None, format!("it cannot be opened: {error}"), &[])),
     }

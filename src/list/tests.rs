@@ -80,7 +80,7 @@ fn a_machine_without_spi_has_the_simulated_chip_and_is_told_how_to_try_it() {
     assert_eq!(list.devices.iter().map(|device| &*device.device).collect::<Vec<_>>(), ["sim:", "sim:FILE"]);
     assert!(list.devices.iter().all(|device| device.usable));
     let spi = list.spi.as_ref().unwrap();
-    assert_eq!(spi.symptom, Some("node missing"));
+    assert_eq!(spi.symptom, Some(Trouble::NodeMissing));
     let page = list.page().plain();
     assert!(page.contains("norfuse -o ro sim: m"), "{page}");
     assert!(!page.contains("dtparam"), "not a Raspberry Pi: {page}");
@@ -115,7 +115,7 @@ fn a_device_without_a_node_is_listed_with_the_reason() {
     assert!(obstacle(&unbound, "spidev0.1").reason.contains("ads7846"));
     assert!(obstacle(&unbound, "spidev10.0").reason.contains("has no node"));
     for node in ["spidev0.0", "spidev0.1", "spidev10.0"] {
-        assert_eq!(obstacle(&unbound, node).symptom, Some("node missing"));
+        assert_eq!(obstacle(&unbound, node).symptom, Some(Trouble::NodeMissing));
     }
 }
 
