@@ -125,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_not_on_the_chip_until_it_is_committed() {
+        let image = demonstration();
+        let (sender, receiver) = channel();
+        let told = || {
+            let sender = sender.clone();
+            Box::new(move |result: Result<(), _>| sender.send(result.is_ok()).unwrap())
+        };
+        image.write(5000, 5000, &[1; SECTOR_LEN as usize], told());
+        let unwritten = [SECTOR_LEN, 2 * SECTOR_LEN].map(|address| Unwritten { address, is_refused: false });
+        assert_eq!(image.unwritten(), unwritten);
+        image.commit(0..image.size(), told());
+        assert!(receiver.recv().unwrap() && receiver.recv().unwrap());
+        assert_eq!(image.unwritten(), []);
+    }
+
+    #[test]
     fn what_was_read_is_shown_in_runs_and_nothing_else() {
         let image = demonstration();
         let firmware = demo::firmware();
