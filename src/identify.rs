@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::chip::Chip;
-use crate::chip::part::Source;
+use crate::chip::part::{Source, THREE_BYTE_SIZE};
 use crate::chip::status::{Protection, RegisterMap};
 
 /// The page about `chip`, which is on `device`.
@@ -27,6 +27,9 @@ pub fn page(device: &str, chip: &Chip) -> String {
     row("JEDEC id", &chip.id().to_string());
     row("unique id", &chip.unique_id().map_or("none".to_owned(), hex));
     row("size", &format!("{} bytes ({})", part.size, short(part.size)));
+    if part.size > THREE_BYTE_SIZE {
+        row("address bytes", part.addressing.describe());
+    }
     row("page", &format!("{} bytes", part.page_len));
     let erases: Vec<String> =
         part.erase_types.iter().map(|erase| format!("{} ({:02X})", short(erase.len), erase.opcode)).collect();
@@ -45,7 +48,7 @@ pub fn page(device: &str, chip: &Chip) -> String {
     if maps.is_empty() {
         row("protected", "not known of this part");
     }
-    row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
+    row("read command", &format!("{:02X}: {}", chip.read_opcode(), chip.read_mode().reason()));
     row("clock", &clock(chip));
     row("bytes a message", &chip.max_read_len().to_string());
     page
