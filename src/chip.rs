@@ -39,7 +39,7 @@ pub use writing::Erase;
 
 use crate::spi::Bus;
 
-/// How data is read, and why.
+/// How data is read, and why. Where opcodes of their own have four address bytes, 0Ch stands for 0Bh and 13h for 03h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadMode {
     /// Fast read (0Bh), seen to return the same as 03h.
