@@ -3,6 +3,7 @@
 //! Everything blocks until the chip is done. No data is cached, verified or read twice in here, and nothing known of
 //! files or of which programmer is used.
 
+pub mod addressing;
 mod clock;
 mod counters;
 mod error;
@@ -39,7 +40,7 @@ pub use writing::Erase;
 
 use crate::spi::Bus;
 
-/// How data is read, and why.
+/// How data is read, and why. Where opcodes of their own have four address bytes, 0Ch stands for 0Bh and 13h for 03h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadMode {
     /// Fast read (0Bh), seen to return the same as 03h.
@@ -51,14 +52,6 @@ pub enum ReadMode {
 }
 
 impl ReadMode {
-    /// The opcode that reads data.
-    pub fn opcode(self) -> u8 {
-        match self {
-            Self::Fast => opcode::FAST_READ,
-            Self::NotComparable | Self::FastDiffers => opcode::READ,
-        }
-    }
-
     /// Why it is this one, for people.
     pub fn reason(self) -> &'static str {
         match self {
@@ -88,14 +81,16 @@ pub struct Chip {
     suspending: Suspending,
     /// Whether an erase may have been suspended and not resumed.
     may_be_suspended: bool,
+    /// Whether it took four address bytes when it was found.
+    was_in_four_byte_mode: bool,
 }
 
 impl Chip {
     /// Identifies the chip on `bus` at a slow clock and without writing to it, then chooses the clock as `speed` says.
     ///
     /// # Errors
-    /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`] or [`Error::Contradiction`] by what it
-    /// answers, [`Error::Spi`] when the programmer fails.
+    /// [`Error::NoChip`], [`Error::UnstableId`], [`Error::UnknownChip`], [`Error::Contradiction`] or [`Error::Addressing`] by
+    /// what it answers, [`Error::Spi`] when the programmer fails.
     pub fn identify(bus: Box<dyn Bus>, speed: Speed) -> Result<Self, Error> {
         Self::identify_as(None, bus, speed)
     }
@@ -123,9 +118,11 @@ impl Chip {
             times,
             suspending: Suspending::default(),
             may_be_suspended: identity.status.may_be_suspended(),
+            was_in_four_byte_mode: identity.was_in_four_byte_mode,
         };
         // A killed process may have left it so, and what is half erased is not worth reading.
         chip.end_suspended()?;
+        chip.check_addressing()?;
         chip.calibrate(speed)?;
         Ok(chip)
     }
@@ -158,6 +155,14 @@ impl Chip {
     /// How its data is read.
     pub fn read_mode(&self) -> ReadMode {
         self.read_mode
+    }
+
+    /// The opcode that reads its data.
+    pub fn read_opcode(&self) -> u8 {
+        match self.read_mode {
+            ReadMode::Fast => self.part.addressing.fast_read(),
+            ReadMode::NotComparable | ReadMode::FastDiffers => self.part.addressing.read(),
+        }
     }
 
     /// The clock asked for, in Hz.
@@ -228,13 +233,17 @@ impl Chip {
     }
 
     fn read_plain(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
-        Ok(self.wire.read_pieces(address, data, |address| command_with_address(opcode::READ, address))?)
+        self.read_by(self.part.addressing.read(), 0, address, data)
     }
 
     fn read_fast(&mut self, address: u32, data: &mut [u8]) -> Result<(), Error> {
-        Ok(self.wire.read_pieces(address, data, |address| {
-            let [opcode, high, middle, low] = command_with_address(opcode::FAST_READ, address);
-            [opcode, high, middle, low, 0]
+        self.read_by(self.part.addressing.fast_read(), 1, address, data)
+    }
+
+    fn read_by(&mut self, opcode: u8, dummies: usize, address: u32, data: &mut [u8]) -> Result<(), Error> {
+        let addressing = self.part.addressing;
+        Ok(self.wire.read_pieces(address, data, addressing.preparation(), |address| {
+            addressing.command(opcode, address, dummies)
         })?)
     }
 
@@ -274,11 +283,6 @@ impl Chip {
         );
         Ok(())
     }
-}
-
-fn command_with_address(opcode: u8, address: u32) -> [u8; 4] {
-    let [_, high, middle, low] = address.to_be_bytes();
-    [opcode, high, middle, low]
 }
 
 /// Where in `data` neighbouring bytes differ, so that a shifted answer would show.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::chip::{Calibration, ReadMode};
+use crate::chip::Calibration;
 use crate::image::{Description, ReadCommand};
 
 /// What a chip is.
@@ -62,12 +62,6 @@ pub struct ReadFacts {
 impl From<ReadCommand> for ReadFacts {
     fn from(command: ReadCommand) -> Self {
         Self { opcode: format!("{:02X}", command.opcode), reason: command.reason }
-    }
-}
-
-impl From<ReadMode> for ReadFacts {
-    fn from(mode: ReadMode) -> Self {
-        ReadCommand::from(mode).into()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::chip::part::Source;
+use crate::chip::part::{Source, THREE_BYTE_SIZE};
 use crate::chip::status::{Protection, RegisterMap};
 use crate::chip::{Calibration, Chip};
 use crate::facts::{BusFacts, ChipFacts, ProtectionFacts, ReadFacts, hex};
-use crate::image::Description;
+use crate::image::{Description, ReadCommand};
 use crate::page::{self, Page, Tone};
 use crate::trouble::Trouble;
 
@@ -83,7 +83,7 @@ pub fn json(device: &str, chip: &Chip) -> String {
             bus: BusFacts::new(device, chip.clock(), chip.calibration()),
             max_message_bytes: chip.max_read_len(),
         },
-        read: ReadFacts::from(chip.read_mode()),
+        read: ReadCommand::of(chip).into(),
     };
     serde_json::to_string_pretty(&identity).unwrap_or_default() + "\n"
 }
@@ -117,6 +117,9 @@ pub fn page(device: &str, chip: &Chip) -> Page {
     page.row("SFDP", &chip.sfdp().map_or("none".to_owned(), |space| format!("{} bytes", space.len())));
     page.heading("Memory");
     page.row("size", &format!("{} bytes ({})", part.size, page::size(part.size)));
+    if part.size > THREE_BYTE_SIZE {
+        page.row("address bytes", part.addressing.describe());
+    }
     page.row("page", &format!("{} bytes", part.page_len));
     let erases =
         part.erase_types.iter().map(|erase| format!("{} ({:02X})", page::size(erase.len), erase.opcode));
@@ -130,7 +133,7 @@ pub fn page(device: &str, chip: &Chip) -> Page {
     page.heading("Bus");
     page.row("device", device);
     page.row("clock", &clock(chip));
-    page.row("read command", &format!("{:02X}: {}", chip.read_mode().opcode(), chip.read_mode().reason()));
+    page.row("read command", &format!("{:02X}: {}", chip.read_opcode(), chip.read_mode().reason()));
     page.row("bytes a message", &chip.max_read_len().to_string());
     page
 }

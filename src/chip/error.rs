@@ -64,6 +64,11 @@ pub enum Error {
         /// The size that SFDP tells in bytes.
         described: u32,
     },
+    /// The chip has more than 16 MiB, and does not take addresses as its part should; or nothing shows whether it does.
+    #[error(
+        "the chip has more than 16 MiB, but {0}. Nothing was written; if it is another part, name that with --chip"
+    )]
+    Addressing(&'static str),
     /// The chip stayed busy.
     #[error(
         "the chip is still busy {waited:?} after {operation} at {address:#08x}; if this stays so, check clip and power"

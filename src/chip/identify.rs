@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::addressing::{self, Addressing};
 use super::error::Error;
 use super::opcode;
 use super::part::{JedecId, Part, Registers};
@@ -32,6 +33,7 @@ pub(super) struct Identity {
     pub(super) sfdp: Option<Vec<u8>>,
     pub(super) unique_id: Option<Vec<u8>>,
     pub(super) status: StatusRegisters,
+    pub(super) was_in_four_byte_mode: bool,
 }
 
 /// With `named` the chip is that part, whatever it tells of itself.
@@ -45,9 +47,10 @@ pub(super) fn identify(wire: &mut Wire, named: Option<Part>) -> Result<Identity,
         }
         None => choose_part(id, sfdp.as_deref())?,
     };
-    let unique_id = read_unique_id(wire)?;
+    let was_in_four_byte_mode = addressing::mode_shown(wire, part.addressing)? == Some(true);
+    let unique_id = read_unique_id(wire, part.addressing)?;
     let status = read_status(wire, part.registers)?;
-    Ok(Identity { id, part, sfdp, unique_id, status })
+    Ok(Identity { id, part, sfdp, unique_id, status, was_in_four_byte_mode })
 }
 
 pub(super) fn read_status(wire: &mut Wire, registers: Registers) -> Result<StatusRegisters, Error> {
@@ -111,7 +114,7 @@ pub(super) fn wait_while_busy(wire: &mut Wire) -> Result<(), Error> {
 
 /// Fills `space` from the beginning of the SFDP space.
 pub(super) fn read_sfdp_space(wire: &mut Wire, space: &mut [u8]) -> Result<(), Error> {
-    Ok(wire.read_pieces(0, space, |address| {
+    Ok(wire.read_pieces(0, space, &[], |address| {
         let [_, high, middle, low] = address.to_be_bytes();
         [opcode::READ_SFDP, high, middle, low, 0]
     })?)
@@ -154,14 +157,19 @@ fn choose_part(id: JedecId, sfdp: Option<&[u8]>) -> Result<Part, Error> {
             expected: known.size,
             described: described.size,
         }),
+        (Some(known), Ok(described)) if described.addressing == Addressing::FourByteOpcodes => {
+            Ok(Part { addressing: described.addressing, erase_types: described.erase_types, ..known })
+        }
         (Some(known), _) => Ok(known),
         (None, Ok(described)) => Ok(described),
         (None, Err(reason)) => Err(Error::UnknownChip { id, reason }),
     }
 }
 
-/// The unique id, where the chip answers the same twice and not just with a floating line.
-pub(super) fn read_unique_id(wire: &mut Wire) -> Result<Option<Vec<u8>>, Error> {
+/// The unique id, where the chip answers the same twice and not just with a floating line. In 4-byte mode some parts want
+/// another dummy byte, so that is left.
+pub(super) fn read_unique_id(wire: &mut Wire, addressing: Addressing) -> Result<Option<Vec<u8>>, Error> {
+    addressing::leave_mode(wire, addressing)?;
     let command = [opcode::READ_UNIQUE_ID, 0, 0, 0, 0];
     let mut first = [0; LONGEST_UNIQUE_ID];
     let mut second = [0; LONGEST_UNIQUE_ID];

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::addressing::Addressing;
 use super::status::RegisterMap;
 
 /// The three bytes that a chip answers to [`READ_JEDEC_ID`](super::opcode::READ_JEDEC_ID): manufacturer, type, capacity.
@@ -115,8 +116,10 @@ impl Registers {
 pub struct Part {
     /// The maker's name for it, or "unknown part (SFDP)".
     pub name: String,
-    /// Capacity in bytes, at most 16 MiB (three address bytes).
+    /// Capacity in bytes, at most [`LARGEST_SIZE`].
     pub size: u32,
+    /// How it takes addresses.
+    pub addressing: Addressing,
     /// What one program command can write, in bytes; a power of two.
     pub page_len: u32,
     /// Erase commands, smallest first, each a multiple of the one before.
@@ -131,8 +134,11 @@ pub struct Part {
     pub source: Source,
 }
 
-/// The largest chip that three address bytes reach.
-pub const LARGEST_SIZE: u32 = 16 << 20;
+/// What three address bytes reach, in bytes.
+pub const THREE_BYTE_SIZE: u32 = 16 << 20;
+
+/// The largest chip that norfuse drives, in bytes. Four address bytes would reach further; but all of a chip may come to be in memory.
+pub const LARGEST_SIZE: u32 = 256 << 20;
 
 /// The size of a page in bytes on every part in the table.
 pub const PAGE_LEN: u32 = 256;

@@ -30,11 +30,12 @@ impl Chip {
     ///
     /// # Errors
     /// [`Error::Gone`] or [`Error::UnstableId`] when it is not there, [`Error::OtherChip`] when another one is,
-    /// [`Error::Spi`].
+    /// [`Error::Addressing`], [`Error::Spi`].
     pub fn check_returned(&mut self) -> Result<(), Error> {
         self.at_slow_clock(|chip| {
             chip.check_identifiers()?;
             chip.changes.locks_opened = false;
+            chip.check_addressing()?;
             chip.compare_read_commands()
         })
     }
@@ -54,7 +55,7 @@ impl Chip {
         let mut found = Identifiers { jedec_id, unique_id: None };
         if self.unique_id.is_some() {
             for _ in 0..ATTEMPTS {
-                found.unique_id = identify::read_unique_id(&mut self.wire)?;
+                found.unique_id = identify::read_unique_id(&mut self.wire, self.part.addressing)?;
                 if found.unique_id == expected.unique_id {
                     break;
                 }

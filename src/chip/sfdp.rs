@@ -3,10 +3,14 @@
 //! Everything in here comes from the wire and is doubted: offsets, lengths and sizes are checked before
 //! they are used, and a table that contradicts itself is no table.
 
+mod four_byte;
+
 use std::time::Duration;
 
+use super::addressing::Addressing;
 use super::part::{
     EraseType, LARGEST_SIZE, PAGE_LEN, Part, ProgramTime, READ_CLOCK_LIMIT, Registers, Source,
+    THREE_BYTE_SIZE,
 };
 use super::parts::PAGE_PROGRAM;
 
@@ -44,11 +48,14 @@ pub enum Error {
     #[error("no basic flash parameter table")]
     NoBasicTable,
     /// The density is none that norfuse can drive.
-    #[error("a density of {bits} bits is not a power of two from 64 KiB to 16 MiB")]
+    #[error("a density of {bits} bits is not a power of two from 64 KiB to 256 MiB")]
     Density {
         /// The density in bits.
         bits: u64,
     },
+    /// It has more than 16 MiB, and tells no way to address them that norfuse knows.
+    #[error("it has more than 16 MiB, and does not tell how it takes addresses with four bytes")]
+    Addressing,
     /// No erase type is usable.
     #[error("no usable erase type")]
     NoEraseType,
@@ -76,7 +83,13 @@ pub fn extent(headers: &[u8]) -> Result<usize, Error> {
 pub fn parse(space: &[u8]) -> Result<Part, Error> {
     let table = basic_table(space)?;
     let size = size(&table)?;
-    let erase_types = erase_types(&table, size);
+    let erases = erase_types(&table, size);
+    let (addressing, erase_types) = if size > THREE_BYTE_SIZE {
+        four_byte::addressing(space, &table, &erases).ok_or(Error::Addressing)?
+    } else {
+        (Addressing::ThreeBytes, erases.into_iter().flatten().collect())
+    };
+    let erase_types = in_order(erase_types);
     if erase_types.is_empty() {
         return Err(Error::NoEraseType);
     }
@@ -84,6 +97,7 @@ pub fn parse(space: &[u8]) -> Result<Part, Error> {
     Ok(Part {
         name: "unknown part (SFDP)".to_owned(),
         size,
+        addressing,
         page_len,
         erase_types,
         page_program,
@@ -112,12 +126,17 @@ fn table_id(header: &[u8]) -> u16 {
     u16::from_be_bytes([header[7], header[0]])
 }
 
-/// The dwords of the newest basic table: a space may have several, the last with the highest revision.
 fn basic_table(space: &[u8]) -> Result<Vec<u32>, Error> {
+    table(space, BASIC_TABLE_ID, BASIC_DWORDS)
+}
+
+/// The dwords of the newest table of a kind, at least `least` of them: a space may have several, the last with the highest
+/// revision.
+fn table(space: &[u8], id: u16, least: usize) -> Result<Vec<u32>, Error> {
     let count = parameter_header_count(space)?;
     let mut found = None;
     for header in space[HEADER_LEN..].chunks_exact(HEADER_LEN).take(count) {
-        if table_id(header) == BASIC_TABLE_ID && table_len(header) >= 4 * BASIC_DWORDS {
+        if table_id(header) == id && table_len(header) >= 4 * least {
             found = Some((pointer(header), table_len(header)));
         }
     }
@@ -149,20 +168,22 @@ fn size(table: &[u32]) -> Result<u32, Error> {
 }
 
 /// Dwords 8 and 9: four erase types of a size exponent and an opcode; dword 10: their times.
-fn erase_types(table: &[u32], size: u32) -> Vec<EraseType> {
+fn erase_types(table: &[u32], size: u32) -> [Option<EraseType>; 4] {
     let fields = [table[7], table[7] >> 16, table[8], table[8] >> 16];
-    let mut types: Vec<EraseType> = Vec::new();
-    for (index, field) in fields.into_iter().enumerate() {
-        let [exponent, opcode, ..] = field.to_le_bytes();
+    [0, 1, 2, 3].map(|index| {
+        let [exponent, opcode, ..] = fields[index].to_le_bytes();
         if !(12..=18).contains(&exponent) || 1u32 << exponent > size {
-            continue;
+            return None;
         }
         let (typical, maximum) = match table.get(9) {
             Some(&times) => erase_time(times, index),
             None => ASSUMED_ERASE_TIME,
         };
-        types.push(EraseType { len: 1 << exponent, opcode, typical, maximum });
-    }
+        Some(EraseType { len: 1 << exponent, opcode, typical, maximum })
+    })
+}
+
+fn in_order(mut types: Vec<EraseType>) -> Vec<EraseType> {
     types.sort_by_key(|erase| erase.len);
     types.dedup_by_key(|erase| erase.len);
     types
@@ -211,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    fn space(dwords: &[u32]) -> Vec<u8> {
+    pub(super) fn space(dwords: &[u32]) -> Vec<u8> {
         let mut space = vec![0x53, 0x46, 0x44, 0x50, 6, 1, 0, 0xFF];
         let len = u8::try_from(dwords.len()).unwrap();
         space.extend([0x00, 6, 1, len, 0x10, 0, 0, 0xFF]);
@@ -221,7 +242,7 @@ mod tests {
 
     const SIXTEEN_MEBIBYTES: u32 = (128 << 20) - 1;
 
-    fn dwords() -> Vec<u32> {
+    pub(super) fn dwords() -> Vec<u32> {
         let mut dwords = vec![0xFFF1_20E5, SIXTEEN_MEBIBYTES, 0, 0, 0, 0, 0, 0x520F_200C, 0x0000_D810];
         // Count 2 of 16 ms: 48 ms, the maximum 8 times that; the others alike.
         dwords.push(3 | (0x22 << 4) | (0x27 << 11) | (0x29 << 18));
@@ -326,6 +347,7 @@ mod tests {
     fn check(space: &[u8]) {
         if let Ok(part) = parse(space) {
             assert!(part.size.is_power_of_two() && part.size <= LARGEST_SIZE);
+            assert_eq!(part.addressing == Addressing::ThreeBytes, part.size <= THREE_BYTE_SIZE);
             assert!(part.page_len.is_power_of_two() && part.page_len <= PAGE_LEN);
             assert!(part.erase_types.iter().all(|erase| part.size % erase.len == 0 && erase.len >= 4096));
             assert!(

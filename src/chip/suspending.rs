@@ -50,6 +50,8 @@ impl Chip {
         let done = self.wire.now().saturating_sub(erase.operation.began);
         matches!(self.suspending, Suspending::Untried | Suspending::Proven)
             && self.part.registers.are_three()
+            // While an erase is suspended, the chip need not hear what has to come before each command in 4-byte mode.
+            && self.part.addressing.preparation().is_empty()
             && erase.times.observed() > 0
             && running >= LEAST_PROGRESS
             && erase.suspended <= erase.times.average()

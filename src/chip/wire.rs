@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addressing::single;
 use super::counters::Counters;
 use super::opcode;
 use super::part::JedecId;
@@ -11,6 +12,10 @@ use crate::spi::{Bus, Data, Error, Transaction};
 /// What one message reads at the most, in bytes, whatever the bus would take: a reader who has just come must not wait for
 /// more than a few milliseconds.
 const LONGEST_PIECE: u32 = 64 << 10;
+
+/// No message reads beyond a multiple of this, in bytes: some large parts are several chips in one package, and do not go on
+/// from one to the next.
+const LEAST_DIE_LEN: u32 = 16 << 20;
 
 /// Delays are taken to last up to so many times as long as asked for: Linux 6.2 to 6.11 allow twice.
 const LONGEST_STRETCH: f64 = 4.0;
@@ -126,18 +131,24 @@ impl Wire {
         self.run(&mut [Transaction::read(command, data)])
     }
 
-    /// Reads any length in as many messages as it takes; `command` makes the command bytes for an address.
-    pub(super) fn read_pieces<const N: usize>(
+    /// Reads any length in as many messages as it takes. A message begins with `preparation`, opcodes alone; `command` makes
+    /// the command bytes for an address.
+    pub(super) fn read_pieces<C: AsRef<[u8]>>(
         &mut self,
         address: u32,
         data: &mut [u8],
-        command: impl Fn(u32) -> [u8; N],
+        preparation: &'static [u8],
+        command: impl Fn(u32) -> C,
     ) -> Result<(), Error> {
         let mut offset = 0;
         let mut next = address;
         while offset < data.len() {
-            let len = (data.len() - offset).min(self.max_data_len());
-            match self.read(&command(next), &mut data[offset..offset + len]) {
+            let to_end_of_die = (LEAST_DIE_LEN - next % LEAST_DIE_LEN) as usize;
+            let len = (data.len() - offset).min(self.max_data_len()).min(to_end_of_die);
+            let command = command(next);
+            let read = Transaction::read(command.as_ref(), &mut data[offset..offset + len]);
+            let mut message: Vec<_> = single(preparation).chain([read]).collect();
+            match self.run(&mut message) {
                 Ok(()) => {
                     offset += len;
                     next = next.saturating_add(u32::try_from(len).unwrap_or(LONGEST_PIECE));

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
+use super::Chip;
 use super::error::Error;
 use super::opcode;
 use super::part::EraseType;
 use super::status::WIP;
 use super::times::BusyTime;
-use super::{Chip, command_with_address};
 use crate::spi::{self, Transaction};
 
 /// A burst of status reads covers about this much time.
@@ -99,18 +99,23 @@ impl Chip {
         self.end_suspended()?;
         let expected = self.times.page_program;
         let burst_len = self.burst_len();
-        let command = command_with_address(opcode::PAGE_PROGRAM, address);
+        let addressing = self.part.addressing;
+        let command = addressing.command(addressing.page_program(), address, 0);
+        let command = command.as_ref();
         let delay = self.delay_before_burst(expected.earliest(), burst_len).min(LONGEST_MESSAGE_DELAY);
         let mut status = StatusBytes::new();
         let [wait, look] = status.transactions(delay, burst_len);
-        let passed = self.wire.run_timed(&mut [
+        let mut message = self.addressed_message();
+        let before = message.len() + 1 + command.len() + data.len();
+        message.extend([
             Transaction::command(&[opcode::WRITE_ENABLE]),
-            Transaction::write(&command, data),
+            Transaction::write(command, data),
             wait,
             look,
-        ])?;
+        ]);
+        let passed = self.wire.run_timed(&mut message)?;
         self.wire.counters().count_page();
-        let began = passed.started + self.wire.overhead() + self.wire.time_of(1 + command.len() + data.len());
+        let began = passed.started + self.wire.overhead() + self.wire.time_of(before);
         let maximum = self.part.page_program.maximum;
         let operation = Operation { name: "a page program", address, began, maximum };
         let first = self.judge(&status.burst[..burst_len], passed.ended);
@@ -142,11 +147,11 @@ impl Chip {
             erase.len
         );
         self.end_suspended()?;
-        let command = command_with_address(erase.opcode, address);
-        let passed = self.wire.run_timed(&mut [
-            Transaction::command(&[opcode::WRITE_ENABLE]),
-            Transaction::command(&command),
-        ])?;
+        let command = self.part.addressing.command(erase.opcode, address, 0);
+        let mut message = self.addressed_message();
+        message
+            .extend([Transaction::command(&[opcode::WRITE_ENABLE]), Transaction::command(command.as_ref())]);
+        let passed = self.wire.run_timed(&mut message)?;
         self.wire.counters().count_erase(erase.len);
         let times =
             self.times.erases.get(&erase.len).copied().unwrap_or_else(|| BusyTime::new(erase.typical));

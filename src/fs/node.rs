@@ -17,7 +17,7 @@ pub(super) enum Node {
     Raw,
     /// `sectors`.
     Sectors,
-    /// `sectors/XXXXXX.bin`, by sector number.
+    /// `sectors/XXXXXX.bin`, by sector number; of larger chips `sectors/XXXXXXXX.bin`.
     Sector(u32),
     /// `partitions`.
     Partitions,
@@ -152,7 +152,9 @@ impl Tree {
         };
         match directory {
             Node::Root => self.root.get(index as usize).cloned(),
-            Node::Sectors if index < self.sector_count() => Some((Node::Sector(index), sector_name(index))),
+            Node::Sectors if index < self.sector_count() => {
+                Some((Node::Sector(index), self.sector_name(index)))
+            }
             Node::Partitions => Some((Node::Partition(index), self.partitions.file_name(index)?)),
             _ => None,
         }
@@ -174,7 +176,7 @@ impl Tree {
     pub(super) fn path(&self, node: Node) -> String {
         let entry = |entry: &(Node, OsString)| entry.1.clone();
         let (directory, name) = match node {
-            Node::Sector(number) => ("sectors/", Some(sector_name(number))),
+            Node::Sector(number) => ("sectors/", Some(self.sector_name(number))),
             Node::Partition(number) => ("partitions/", self.partitions.file_name(number)),
             _ => ("", self.root.iter().find(|&&(known, _)| known == node).map(entry)),
         };
@@ -195,12 +197,14 @@ impl Tree {
         let address = u32::from_str_radix(digits, 16).ok()?;
         let number = address / SECTOR_LEN;
         // Other spellings of the same number, such as upper case, are not names of the file.
-        (number < self.sector_count() && sector_name(number) == name).then_some(Node::Sector(number))
+        (number < self.sector_count() && self.sector_name(number) == name).then_some(Node::Sector(number))
     }
-}
 
-fn sector_name(number: u32) -> OsString {
-    OsString::from(format!("{:06x}.bin", number * SECTOR_LEN))
+    /// By its address: six digits, or eight on chips where some would not fit.
+    fn sector_name(&self, number: u32) -> OsString {
+        let digits = if self.size > 1 << 24 { 8 } else { 6 };
+        OsString::from(format!("{:0digits$x}.bin", number * SECTOR_LEN))
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +253,16 @@ mod tests {
         for name in ["00A000.bin", "a000.bin", "00a001.bin", "+0a000.bin", "1000000.bin", "00a000", ".bin"] {
             assert_eq!(lookup(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn sectors_of_a_chip_beyond_three_address_bytes_have_eight_digits() {
+        let tree = Tree::new(32 << 20, false, false);
+        let last = Node::Sector(0x1FFF);
+        assert_eq!(tree.entry(Node::Sectors, 2 + 0x1FFF), Some((last, "01fff000.bin".into())));
+        assert_eq!(tree.lookup(Node::Sectors, OsStr::new("01fff000.bin")), Some(last));
+        assert_eq!(tree.lookup(Node::Sectors, OsStr::new("fff000.bin")), None);
+        assert_eq!(tree.node(last.inode()), Some(last));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use super::cache::Trust;
+use super::description::ReadCommand;
 use super::error::Error;
 use super::peek::Peek;
 use super::recovery::Recovery;
@@ -238,7 +239,7 @@ impl BusThread {
     pub(super) fn show_bus(&self, state: &mut State) {
         state.counts.clock_hz = self.chip.clock();
         state.counts.calibration = self.chip.calibration();
-        state.counts.read_command = self.chip.read_mode().into();
+        state.counts.read_command = ReadCommand::of(&self.chip);
     }
 
     /// Reads those of `sectors` that are not cached, neighbours in one go.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::chip::Chip;
 use crate::chip::part::Source;
 use crate::chip::status::{Protection, RegisterMap};
-use crate::chip::{Chip, ReadMode};
 
 /// What a chip told of itself at start.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Description {
 /// How data is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadCommand {
-    /// 0Bh or 03h.
+    /// 0Bh or 03h; 0Ch or 13h with four address bytes.
     pub opcode: u8,
     /// Why.
     pub reason: &'static str,
@@ -87,9 +87,10 @@ impl Description {
     }
 }
 
-impl From<ReadMode> for ReadCommand {
-    fn from(mode: ReadMode) -> Self {
-        Self { opcode: mode.opcode(), reason: mode.reason() }
+impl ReadCommand {
+    /// How `chip` is read now.
+    pub fn of(chip: &Chip) -> Self {
+        Self { opcode: chip.read_opcode(), reason: chip.read_mode().reason() }
     }
 }
 

@@ -40,9 +40,10 @@ impl SpidevNode {
         Self::with_configuration(contents, Configuration::default())
     }
 
-    /// A node with a chip of another kind.
+    /// A node with a chip of another kind, as large as `contents`.
     pub(crate) fn with_configuration(contents: &[u8], configuration: Configuration) -> Self {
-        let model = Model::new(Storage::memory(contents.to_vec()), configuration);
+        let size = u32::try_from(contents.len()).unwrap();
+        let model = Model::new(Storage::memory_of(size, contents.to_vec()), configuration);
         Self::serve(Wires::new(model, WireClock::saving()))
     }
 

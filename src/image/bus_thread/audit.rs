@@ -14,9 +14,6 @@ use crate::image::draft::{Draft, sectors_of};
 use crate::image::error::Error;
 use crate::image::plan::Operation;
 
-/// An address has this many bits on the wire.
-const ADDRESS_BITS: u32 = 24;
-
 impl BusThread {
     /// Examines the places to which the draft's operations on the bytes at `failed`, ascending, may have gone instead.
     pub(super) fn audit(&mut self, draft: &Draft, failed: &[u32]) -> Result<(), Error> {
@@ -86,7 +83,8 @@ impl BusThread {
 
 /// The units that `address` with one bit flipped lies in, its own among them.
 fn misdirected(address: u32, unit: u32, size: u32) -> impl Iterator<Item = Range<u32>> {
-    (0..ADDRESS_BITS)
+    // Bits above the chip's size are not looked at.
+    (0..size.ilog2())
         .map(move |bit| address ^ 1 << bit)
         .filter(move |&other| other < size)
         .map(move |other| other / unit * unit..(other / unit + 1) * unit)

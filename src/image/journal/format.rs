@@ -302,7 +302,8 @@ pub(super) fn record_len(header: &[u8], layout: Layout) -> Option<usize> {
     let is_possible = ranges <= layout.max_ranges()
         && fingerprints <= MAX_FINGERPRINTS
         && data <= layout.region_len as usize;
-    is_possible.then_some(RECORD_HEADER_LEN + ranges * RANGE_LEN + fingerprints * FINGERPRINT_LEN + data)
+    // Other counts may be more than 32 bits can be multiplied in.
+    is_possible.then(|| RECORD_HEADER_LEN + ranges * RANGE_LEN + fingerprints * FINGERPRINT_LEN + data)
 }
 
 /// The record that `bytes` are, all of them; None if they are not, or if its batch is later than the last that has `begun`.

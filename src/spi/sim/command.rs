@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::storage::CHIP_SIZE;
 use super::tally::Counters;
 use super::timing::Times;
 
@@ -39,6 +38,9 @@ pub(super) enum Command {
     GlobalUnlock,
     Suspend,
     Resume,
+    /// Into 4-byte mode.
+    EnterFourByteMode,
+    ExitFourByteMode,
 }
 
 /// What one erase clears.
@@ -95,18 +97,37 @@ impl Command {
             0x99 => Self::Reset,
             0x9f => Self::JedecId,
             0xab => Self::ReleasePowerDown,
+            0xb7 => Self::EnterFourByteMode,
             0xb9 => Self::PowerDown,
             0xd8 => Self::Erase(Unit::Block64K),
+            0xe9 => Self::ExitFourByteMode,
             _ => return None,
         })
+    }
+
+    /// What the opcodes are that have four address bytes whatever the mode, on a part that has them.
+    pub(super) fn decode_four_byte(opcode: u8) -> Option<Self> {
+        Some(match opcode {
+            0x0c => Self::FastRead,
+            0x12 => Self::PageProgram,
+            0x13 => Self::Read,
+            0x21 => Self::Erase(Unit::Sector),
+            0x5c => Self::Erase(Unit::Block32K),
+            0xdc => Self::Erase(Unit::Block64K),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn switches_mode(self) -> bool {
+        matches!(self, Self::EnterFourByteMode | Self::ExitFourByteMode)
     }
 
     pub(super) fn is_about_suspending(self) -> bool {
         matches!(self, Self::Suspend | Self::Resume)
     }
 
-    /// Address bytes behind the opcode.
-    pub(super) fn address_len(self) -> u64 {
+    /// Address bytes behind the opcode, where commands about the chip's contents have four or three of them.
+    pub(super) fn address_len(self, has_four: bool) -> u64 {
         match self {
             Self::Read
             | Self::FastRead
@@ -114,20 +135,19 @@ impl Command {
             | Self::Erase(Unit::Sector | Unit::Block32K | Unit::Block64K)
             | Self::ReadSecurity
             | Self::ProgramSecurity
-            | Self::EraseSecurity
-            | Self::ManufacturerDevice
-            | Self::Sfdp => 3,
+            | Self::EraseSecurity => 3 + u64::from(has_four),
+            Self::ManufacturerDevice | Self::Sfdp => 3,
             _ => 0,
         }
     }
 
-    /// Dummy bytes behind the address, with `fast_read` of them for fast read.
-    pub(super) fn dummy_len(self, fast_read: u8) -> u64 {
+    /// Dummy bytes behind the address, with `fast_read` of them for fast read. In 4-byte mode the unique id has one more.
+    pub(super) fn dummy_len(self, fast_read: u8, has_four: bool) -> u64 {
         match self {
             Self::FastRead => fast_read.into(),
             Self::ReadSecurity | Self::Sfdp => 1,
             Self::ReleasePowerDown => 3,
-            Self::UniqueId => 4,
+            Self::UniqueId => 4 + u64::from(has_four),
             _ => 0,
         }
     }
@@ -168,15 +188,15 @@ impl Command {
 }
 
 impl Unit {
-    /// The addresses that an erase at `address` clears.
-    pub(super) fn range(self, address: u32) -> Range<u32> {
+    /// The addresses that an erase at `address` clears of a chip of `size` bytes.
+    pub(super) fn range(self, address: u32, size: u32) -> Range<u32> {
         let len = match self {
             Self::Sector => 0x1000,
             Self::Block32K => 0x8000,
             Self::Block64K => 0x1_0000,
-            Self::Chip => CHIP_SIZE,
+            Self::Chip => size,
         };
-        let start = address & !(len - 1) & (CHIP_SIZE - 1);
+        let start = address & !(len - 1) & (size - 1);
         start..start + len
     }
 
@@ -202,6 +222,7 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spi::sim::storage::CHIP_SIZE;
 
     #[test]
     fn opcodes_that_need_more_data_lanes_or_are_not_modelled_are_unknown() {
@@ -212,9 +233,9 @@ mod tests {
 
     #[test]
     fn an_erase_masks_its_address_down_to_its_unit() {
-        assert_eq!(Unit::Sector.range(0x123456), 0x123000..0x124000);
-        assert_eq!(Unit::Block32K.range(0x12fedc), 0x128000..0x130000);
-        assert_eq!(Unit::Block64K.range(0xffffff), 0xff0000..0x1000000);
-        assert_eq!(Unit::Chip.range(0), 0..CHIP_SIZE);
+        assert_eq!(Unit::Sector.range(0x123456, CHIP_SIZE), 0x123000..0x124000);
+        assert_eq!(Unit::Block32K.range(0x12fedc, CHIP_SIZE), 0x128000..0x130000);
+        assert_eq!(Unit::Block64K.range(0xffffff, CHIP_SIZE), 0xff0000..0x1000000);
+        assert_eq!(Unit::Chip.range(0, CHIP_SIZE), 0..CHIP_SIZE);
     }
 }

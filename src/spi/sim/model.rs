@@ -5,7 +5,8 @@
 //! what the chip refuses, and counts it. Dual and quad transfers and QPI are not modelled.
 //!
 //! What is not published of the FM25Q128A follows the W25Q128 class. A map of registers that a
-//! particular chip has, and its oddities, are chosen by a [`Configuration`].
+//! particular chip has, and its oddities, are chosen by a [`Configuration`]; and so is how a larger one takes addresses, as on the
+//! W25Q256 class.
 
 mod answer;
 mod execute;
@@ -23,8 +24,8 @@ use super::command::{Command, Payload};
 use super::faults::Faults;
 use super::injector::Injector;
 use super::sfdp;
-use super::status::{BUSY, RegisterMap, Registers, WEL};
-use super::storage::{CHIP_SIZE, Storage};
+use super::status::{ADS, BUSY, RegisterMap, Registers, WEL};
+use super::storage::Storage;
 use super::tally::{Counters, Violation, Violations};
 use super::timing::{CLOCK_LIMIT_HZ, READ_CLOCK_LIMIT_HZ, Times};
 use frame::Frame;
@@ -32,6 +33,20 @@ use suspend::Erase;
 
 /// What reads as when nothing drives the line, or of cells that are erased.
 const HIGH: u8 = 0xff;
+
+/// How a chip takes addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Addressing {
+    /// Three bytes.
+    #[default]
+    ThreeBytes,
+    /// Three bytes, or four by opcodes of their own.
+    Opcodes,
+    /// Three bytes, or four after `B7h` and before `E9h`; with register map B bit 0 of SR3 shows that.
+    Mode,
+    /// The same, but `B7h` and `E9h` are ignored without WEL, which they leave as it is.
+    ModeByWriteEnable,
+}
 
 /// What distinguishes one FM25Q128A from another.
 #[derive(Debug, Clone)]
@@ -50,6 +65,8 @@ pub struct Configuration {
     pub unique_id: Option<[u8; 8]>,
     /// The SFDP area; behind it, or when it is empty, `5Ah` reads FF.
     pub sfdp: Vec<u8>,
+    /// How it takes addresses.
+    pub addressing: Addressing,
     /// Whether it knows `75h` and `7Ah`.
     pub suspends: bool,
     /// How long operations take.
@@ -67,6 +84,7 @@ impl Default for Configuration {
             fast_read_dummies: 1,
             unique_id: Some([0x4e, 0x4f, 0x52, 0x46, 0x55, 0x53, 0x45, 0x01]),
             sfdp: sfdp::area(),
+            addressing: Addressing::ThreeBytes,
             suspends: true,
             times: Times::default(),
         }
@@ -84,6 +102,7 @@ pub struct Model {
     prepared: Prepared,
     /// The individual block locks. No command that sets one alone is modelled, so they are all alike.
     blocks_locked: bool,
+    is_in_four_byte_mode: bool,
     activity: Activity,
     erase: Option<Erase>,
     frame: Option<Frame>,
@@ -130,6 +149,7 @@ impl Model {
             write_enabled: false,
             prepared: Prepared::default(),
             blocks_locked: true,
+            is_in_four_byte_mode: false,
             activity: Activity::Ready,
             erase: None,
             frame: None,
@@ -213,6 +233,7 @@ impl Model {
         self.write_enabled = false;
         self.prepared = Prepared::default();
         self.blocks_locked = true;
+        self.is_in_four_byte_mode = false;
         self.activity = Activity::Ready;
         self.erase = None;
         self.frame = None;
@@ -270,7 +291,7 @@ impl Model {
     /// # Errors
     /// When the file that stands for the chip cannot be read.
     pub fn contents(&self) -> io::Result<Vec<u8>> {
-        let mut contents = vec![0; CHIP_SIZE as usize];
+        let mut contents = vec![0; self.storage.size() as usize];
         self.storage.read(0, &mut contents)?;
         Ok(contents)
     }
@@ -305,7 +326,7 @@ impl Model {
             if frame.shifted == 0 {
                 self.take_opcode(frame, byte);
             } else {
-                frame.take_header(byte);
+                frame.take_header(byte, self.storage.size());
             }
             frame.shifted += 1;
             done += 1;
@@ -331,8 +352,7 @@ impl Model {
     /// Decides whether the chip hears the frame that begins with `opcode`.
     fn take_opcode(&mut self, frame: &mut Frame, opcode: u8) {
         self.settle(frame.time());
-        let command = Command::decode(opcode)
-            .filter(|command| self.configuration.suspends || !command.is_about_suspending());
+        let (command, has_four) = self.decode(opcode);
         let reads_status = matches!(command, Some(Command::ReadStatus(_)));
         let suspends = command == Some(Command::Suspend) && self.erase.is_some();
         let deaf = match self.activity {
@@ -367,8 +387,29 @@ impl Model {
         }
         frame.begin(
             command,
+            has_four,
             self.configuration.fast_read_dummies.saturating_add(self.registers.extra_dummies()),
         );
+    }
+
+    /// The command that an opcode is on this chip, and whether its address has four bytes.
+    fn decode(&self, opcode: u8) -> (Option<Command>, bool) {
+        if let (Addressing::Opcodes, Some(command)) =
+            (self.configuration.addressing, Command::decode_four_byte(opcode))
+        {
+            return (Some(command), true);
+        }
+        let has_mode =
+            matches!(self.configuration.addressing, Addressing::Mode | Addressing::ModeByWriteEnable);
+        let command = Command::decode(opcode)
+            .filter(|command| self.configuration.suspends || !command.is_about_suspending())
+            .filter(|command| has_mode || !command.switches_mode());
+        (command, self.is_in_four_byte_mode)
+    }
+
+    /// Whether it is in 4-byte mode.
+    pub fn is_in_four_byte_mode(&self) -> bool {
+        self.is_in_four_byte_mode
     }
 
     /// Ends what is over by the time `now`.
@@ -402,6 +443,9 @@ impl Model {
         }
         if index == 1 && self.is_suspended() {
             value |= self.registers.suspended_bit();
+        }
+        if index == 2 && self.is_in_four_byte_mode {
+            value |= ADS;
         }
         value
     }

@@ -9,6 +9,8 @@ use super::storage::CHIP_SIZE;
 pub const BUSY: u8 = 0x01;
 /// SR1: write enable latch.
 pub const WEL: u8 = 0x02;
+/// SR3: 4-byte mode, on parts of more than 16 MiB.
+pub const ADS: u8 = 0x01;
 /// SR2 of map A: the one-time lock of the security registers.
 pub const LB: u8 = 0x04;
 /// SR2 of map A: with SRP0 clear, locks the status registers until power is cycled; with SRP0

@@ -1,4 +1,4 @@
-//! Where the simulated chip's 16 MiB are kept: in memory, or in a file that is read and written on
+//! Where the simulated chip's bytes are kept: in memory, or in a file that is read and written on
 //! demand. Knows bytes and addresses, not what a flash cell allows.
 
 use std::fs::{File, OpenOptions};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::spi::{Error, lock};
 
-/// The chip's size in bytes: 16 MiB.
+/// The size in bytes of an FM25Q128A: 16 MiB.
 pub const CHIP_SIZE: u32 = 1 << 24;
 
 /// What an erased cell reads as, eight of them.
@@ -17,7 +17,7 @@ const ERASED: u8 = 0xff;
 /// Erased bytes to write at once.
 static ERASED_CHUNK: [u8; 65_536] = [ERASED; 65_536];
 
-/// The memory array's bytes, always [`CHIP_SIZE`] of them.
+/// The memory array's bytes: [`CHIP_SIZE`] of them, unless made otherwise.
 #[derive(Debug)]
 pub struct Storage(Kind);
 
@@ -35,9 +35,22 @@ impl Storage {
 
     /// A chip in memory that begins with `contents` and is erased behind them. What exceeds
     /// [`CHIP_SIZE`] is cut off.
-    pub fn memory(mut contents: Vec<u8>) -> Self {
-        contents.resize(CHIP_SIZE as usize, ERASED);
+    pub fn memory(contents: Vec<u8>) -> Self {
+        Self::memory_of(CHIP_SIZE, contents)
+    }
+
+    /// The same for a chip of `size` bytes, a power of two.
+    pub fn memory_of(size: u32, mut contents: Vec<u8>) -> Self {
+        contents.resize(size as usize, ERASED);
         Self(Kind::Memory(contents))
+    }
+
+    /// How many bytes there are.
+    pub(super) fn size(&self) -> u32 {
+        match &self.0 {
+            Kind::Memory(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            Kind::File { .. } => CHIP_SIZE,
+        }
     }
 
     /// The chip whose contents are the file at `path`, which is created erased where it is
@@ -75,7 +88,7 @@ impl Storage {
     /// # Errors
     /// When they are not all on the chip, or the file cannot be read.
     pub fn read(&self, address: u32, out: &mut [u8]) -> io::Result<()> {
-        let range = byte_range(address, out.len())?;
+        let range = self.byte_range(address, out.len())?;
         match &self.0 {
             Kind::Memory(bytes) => out.copy_from_slice(&bytes[range]),
             Kind::File { file, .. } => file.read_exact_at(out, address.into())?,
@@ -88,7 +101,7 @@ impl Storage {
     /// # Errors
     /// When they are not all on the chip, or the file cannot be written.
     pub fn write(&mut self, address: u32, bytes: &[u8]) -> io::Result<()> {
-        let range = byte_range(address, bytes.len())?;
+        let range = self.byte_range(address, bytes.len())?;
         match &mut self.0 {
             Kind::Memory(memory) => memory[range].copy_from_slice(bytes),
             Kind::File { file, .. } => file.write_all_at(bytes, address.into())?,
@@ -107,6 +120,14 @@ impl Storage {
         }
         Ok(())
     }
+
+    fn byte_range(&self, address: u32, len: usize) -> io::Result<Range<usize>> {
+        let start = address as usize;
+        match start.checked_add(len) {
+            Some(end) if end <= self.size() as usize => Ok(start..end),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not an address of the simulated chip")),
+        }
+    }
 }
 
 /// Creates a file of [`CHIP_SIZE`] erased bytes, or none.
@@ -120,14 +141,6 @@ fn create_erased(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
-}
-
-fn byte_range(address: u32, len: usize) -> io::Result<Range<usize>> {
-    let start = address as usize;
-    match start.checked_add(len) {
-        Some(end) if end <= CHIP_SIZE as usize => Ok(start..end),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not an address of the simulated chip")),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::io;
 
 use super::{Frame, HIGH, Model};
 use crate::spi::sim::command::Command;
-use crate::spi::sim::storage::CHIP_SIZE;
 
 impl Model {
     /// Fills `out` with the bytes that follow those which `frame` has already had.
@@ -30,7 +29,7 @@ impl Model {
 
     /// The memory array from the frame's address on; behind the last byte comes the first.
     fn answer_array(&self, frame: &Frame, mut out: &mut [u8]) -> io::Result<()> {
-        let size = u64::from(CHIP_SIZE);
+        let size = u64::from(self.storage.size());
         let mut address = (u64::from(frame.address) + frame.payload_len()) % size;
         while !out.is_empty() {
             let to_end = usize::try_from(size - address).unwrap_or(usize::MAX);

@@ -7,10 +7,9 @@ use std::time::Duration;
 use super::answer::security_register;
 use super::frame::in_page;
 use super::suspend::Erase;
-use super::{Activity, Frame, HIGH, Model, Prepared};
+use super::{Activity, Addressing, Frame, HIGH, Model, Prepared};
 use crate::spi::sim::command::{Command, PAGE_SIZE, Payload, Unit};
 use crate::spi::sim::faults::Cell;
-use crate::spi::sim::storage::CHIP_SIZE;
 use crate::spi::sim::tally::Violation;
 
 /// Bytes of a half done erase that are made up at once.
@@ -39,6 +38,14 @@ impl Model {
             Command::ReleasePowerDown => self.wake(),
             Command::Suspend => self.suspend(),
             Command::Resume => self.resume(),
+            Command::EnterFourByteMode | Command::ExitFourByteMode => {
+                let needs_write_enable = self.configuration.addressing == Addressing::ModeByWriteEnable;
+                if needs_write_enable && !self.write_enabled {
+                    self.violations.add(Violation::WriteDisabled);
+                } else {
+                    self.is_in_four_byte_mode = command == Command::EnterFourByteMode;
+                }
+            }
             Command::GlobalLock => self.lock_blocks(true),
             Command::GlobalUnlock => self.lock_blocks(false),
             Command::WriteStatus(index) => self.write_status(index, frame, volatile),
@@ -47,7 +54,7 @@ impl Model {
             Command::ProgramSecurity => self.program_security(frame),
             Command::EraseSecurity => self.erase_security(frame.address),
             Command::Read | Command::FastRead => {
-                if u64::from(frame.address) + frame.payload_len() > CHIP_SIZE.into() {
+                if u64::from(frame.address) + frame.payload_len() > self.storage.size().into() {
                     self.violations.add(Violation::BeyondChip);
                 }
                 let start = u64::from(frame.address);
@@ -71,6 +78,7 @@ impl Model {
         self.registers.reload();
         self.write_enabled = false;
         self.blocks_locked = true;
+        self.is_in_four_byte_mode = false;
         self.erase = None;
         self.wake_after(self.configuration.times.reset);
     }
@@ -137,7 +145,7 @@ impl Model {
     }
 
     fn erase(&mut self, unit: Unit, address: u32) -> io::Result<()> {
-        let range = unit.range(address);
+        let range = unit.range(address, self.storage.size());
         if unit != Unit::Chip && range.start != address {
             self.violations.add(Violation::UnalignedErase);
         }
@@ -154,9 +162,9 @@ impl Model {
 
         let power_fails = self.injector.power_fails();
         if power_fails {
-            self.half_erase(range)?;
+            self.half_erase(range.clone())?;
         } else {
-            self.storage.erase(range)?;
+            self.storage.erase(range.clone())?;
         }
         for (address, programmed) in weak {
             let mut erased = [0];
@@ -165,7 +173,7 @@ impl Model {
         }
         *unit.counter(&mut self.counters) += 1;
         if unit != Unit::Chip {
-            self.erase = Some(Erase::new(unit.range(address), self.time));
+            self.erase = Some(Erase::new(range, self.time));
         }
         self.start_unless(power_fails, unit.time(&self.configuration.times));
         Ok(())

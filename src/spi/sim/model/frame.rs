@@ -39,11 +39,11 @@ impl Frame {
         }
     }
 
-    /// Goes on as `command`.
-    pub(super) fn begin(&mut self, command: Command, fast_read_dummies: u8) {
+    /// Goes on as `command`, which has four address bytes or three where it has any.
+    pub(super) fn begin(&mut self, command: Command, has_four: bool, fast_read_dummies: u8) {
         self.command = Some(command);
-        self.address_len = command.address_len();
-        self.header_len = 1 + self.address_len + command.dummy_len(fast_read_dummies);
+        self.address_len = command.address_len(has_four);
+        self.header_len = 1 + self.address_len + command.dummy_len(fast_read_dummies, has_four);
     }
 
     /// Whether the next byte is opcode, address or dummy.
@@ -56,10 +56,10 @@ impl Frame {
         self.shifted >= self.header_len
     }
 
-    /// Takes an address or dummy byte.
-    pub(super) fn take_header(&mut self, byte: u8) {
+    /// Takes an address or dummy byte for a chip of `size` bytes, which does not look at address bits above that.
+    pub(super) fn take_header(&mut self, byte: u8, size: u32) {
         if self.shifted <= self.address_len {
-            self.address = self.address << 8 | u32::from(byte);
+            self.address = (self.address << 8 | u32::from(byte)) & (size - 1);
         }
     }
 
