@@ -1,8 +1,9 @@
 //! How a chip is told addresses, and making sure that it takes them so: parts of more than 16 MiB need four address bytes.
 //!
-//! A chip that takes three bytes where four are sent uses the upper three, and the fourth as data. What is written would go elsewhere, and
-//! would even read back well from there. So nothing is written before the chip has shown how it takes addresses, and a chip
-//! that has to be switched over is so at the beginning of every message: it may have lost power in between.
+//! A chip that takes three bytes where four are sent uses the upper three, and the fourth as data. What is written would go
+//! elsewhere, and would even read back well from there. So a chip that has to be switched over is not used before it has shown that it is,
+//! and is switched over again at the beginning of every message: it may have lost power in between. An opcode of its own is
+//! safer: a chip that does not know it ignores it.
 
 use super::error::Error;
 use super::opcode;

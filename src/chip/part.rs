@@ -137,7 +137,8 @@ pub struct Part {
 /// What three address bytes reach, in bytes.
 pub const THREE_BYTE_SIZE: u32 = 16 << 20;
 
-/// The largest chip that norfuse drives, in bytes. Four address bytes would reach further; but all of a chip may come to be in memory.
+/// The largest chip that norfuse drives, in bytes. Four address bytes would reach further; but all of a chip may come to be in
+/// memory.
 pub const LARGEST_SIZE: u32 = 256 << 20;
 
 /// The size of a page in bytes on every part in the table.

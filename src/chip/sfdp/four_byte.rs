@@ -18,8 +18,8 @@ const HAS_INSTRUCTION_SET: u32 = 1 << 29;
 const EXITED_BY_E9: u32 = 1 << 14;
 const EXITED_BY_06_E9: u32 = 1 << 15;
 
-/// How a part of more than 16 MiB takes addresses, and its erase types by the opcodes for that, given those by the usual ones in the
-/// order of the basic table. None where it does not tell any way that norfuse knows.
+/// How a part of more than 16 MiB takes addresses, and its erase types by the opcodes for that, given those by the usual ones in
+/// the order of the basic table. None where it does not tell any way that norfuse knows.
 ///
 /// Opcodes of their own come first, because nothing can happen to them; a mode only if it can be left again.
 pub(super) fn addressing(
