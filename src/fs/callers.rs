@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuser::{Errno, ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite, Request};
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyIoctl, ReplyOpen, ReplyWrite, Request};
 use parking_lot::{Condvar, Mutex};
 
 /// How long a dying caller may have to wait, at the most.
@@ -46,7 +46,7 @@ macro_rules! replies {
     };
 }
 
-replies!(ReplyData, ReplyEmpty, ReplyIoctl, ReplyWrite);
+replies!(ReplyData, ReplyEmpty, ReplyIoctl, ReplyOpen, ReplyWrite);
 
 /// A reply that is given by whoever comes first: the one who has the answer, or the one who sees that nobody waits for it any more.
 pub(super) struct Shared<R>(Arc<Mutex<Option<R>>>);

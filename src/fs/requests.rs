@@ -13,7 +13,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::callers::{Reply, Shared};
+use super::callers::Shared;
 use super::entries::{Entry, LONGEST_NAME};
 use super::errno::errno;
 use super::node::Node;
@@ -560,13 +560,6 @@ impl Filesystem for FlashFs {
 
     fn removexattr(&self, _request: &Request, _inode: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS);
-    }
-}
-
-/// Whoever opens a file that has to be made first may be killed meanwhile.
-impl Reply for ReplyOpen {
-    fn refuse(self, error: Errno) {
-        self.error(error);
     }
 }
 
