@@ -107,22 +107,25 @@ impl Addressing {
 
     /// What has to come first in a message with an addressed command. The write enable latch is clear afterwards.
     pub(super) fn preparation(self) -> &'static [u8] {
-        const WITH_WRITE_ENABLE: [u8; 3] =
-            [opcode::WRITE_ENABLE, opcode::ENTER_4_BYTE_MODE, opcode::WRITE_DISABLE];
-        match self {
-            Self::ThreeBytes | Self::FourByteOpcodes => &[],
-            Self::FourByteMode { needs_write_enable: false, .. } => &[opcode::ENTER_4_BYTE_MODE],
-            Self::FourByteMode { needs_write_enable: true, .. } => &WITH_WRITE_ENABLE,
-        }
+        self.switch(
+            &[opcode::ENTER_4_BYTE_MODE],
+            &[opcode::WRITE_ENABLE, opcode::ENTER_4_BYTE_MODE, opcode::WRITE_DISABLE],
+        )
     }
 
     fn end(self) -> &'static [u8] {
-        const WITH_WRITE_ENABLE: [u8; 3] =
-            [opcode::WRITE_ENABLE, opcode::EXIT_4_BYTE_MODE, opcode::WRITE_DISABLE];
+        self.switch(
+            &[opcode::EXIT_4_BYTE_MODE],
+            &[opcode::WRITE_ENABLE, opcode::EXIT_4_BYTE_MODE, opcode::WRITE_DISABLE],
+        )
+    }
+
+    /// What changes the mode, where there is one: `latched` where the write enable latch must be set for it.
+    fn switch(self, plain: &'static [u8], latched: &'static [u8]) -> &'static [u8] {
         match self {
             Self::ThreeBytes | Self::FourByteOpcodes => &[],
-            Self::FourByteMode { needs_write_enable: false, .. } => &[opcode::EXIT_4_BYTE_MODE],
-            Self::FourByteMode { needs_write_enable: true, .. } => &WITH_WRITE_ENABLE,
+            Self::FourByteMode { needs_write_enable: false, .. } => plain,
+            Self::FourByteMode { needs_write_enable: true, .. } => latched,
         }
     }
 
